@@ -1,0 +1,2 @@
+//! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+mod model;
