@@ -1,0 +1,446 @@
+//! The interface `io.taskmaster.Control`: what can be asked of a running supervisor.
+//!
+//! The types here are what clients see; `DESCRIPTION` says the same in varlink's own language, for
+//! introspection.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::event::{Event, wall_time};
+use crate::model::id::ProgramName;
+use crate::model::signal::Signal;
+use crate::model::state::{State, Wanted};
+use crate::model::time::WallTime;
+
+pub const INTERFACE: &str = "io.taskmaster.Control";
+
+/// Every method, by the name behind the interface's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    Status,
+    Start,
+    Stop,
+    Restart,
+    Signal,
+    Reload,
+    Reopen,
+    Tail,
+    Events,
+    Version,
+    Shutdown,
+}
+
+impl Method {
+    pub const ALL: [Self; 11] = [
+        Self::Status,
+        Self::Start,
+        Self::Stop,
+        Self::Restart,
+        Self::Signal,
+        Self::Reload,
+        Self::Reopen,
+        Self::Tail,
+        Self::Events,
+        Self::Version,
+        Self::Shutdown,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "Status",
+            Self::Start => "Start",
+            Self::Stop => "Stop",
+            Self::Restart => "Restart",
+            Self::Signal => "Signal",
+            Self::Reload => "Reload",
+            Self::Reopen => "Reopen",
+            Self::Tail => "Tail",
+            Self::Events => "Events",
+            Self::Version => "Version",
+            Self::Shutdown => "Shutdown",
+        }
+    }
+
+    /// `io.taskmaster.Control.Status`.
+    pub fn full_name(self) -> String {
+        format!("{INTERFACE}.{}", self.name())
+    }
+}
+
+/// One process, exactly as `status --json` prints it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Process {
+    pub program: ProgramName,
+    /// The name people see: `web`, or `web:0` of several.
+    pub process: String,
+    pub instance: u32,
+    pub group_name: Option<String>,
+    pub state: State,
+    pub statecode: u32,
+    pub wanted: Wanted,
+    pub pid: Option<i32>,
+    /// The configured user, or the supervisor's own.
+    pub user: String,
+    /// Null when it is not running.
+    pub uptime_seconds: Option<f64>,
+    /// Automatic restarts since the supervisor started.
+    pub restarts: u64,
+    pub last_exit: Option<LastExit>,
+    /// Why it is BACKOFF or FATAL, or what it waits for; else null.
+    pub reason: Option<String>,
+}
+
+/// How and when a process last ended: `{"code": 3, …}` or `{"signal": "KILL", …}`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LastExit {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<Signal>,
+    pub core_dumped: bool,
+    #[serde(with = "wall_time")]
+    pub at: WallTime,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StatusReply {
+    pub processes: Vec<Process>,
+}
+
+/// Which processes: `web`, `web:3`, `web:*`, a group name, a glob, `all`. None means all, where a command
+/// allows that (`Status`).
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusCall {
+    #[serde(default)]
+    pub selectors: Vec<String>,
+}
+
+/// Start, stop or restart.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCall {
+    #[serde(default)]
+    pub selectors: Vec<String>,
+    /// Answer when the result is there (the default), not at once.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalCall {
+    pub signal: String,
+    #[serde(default)]
+    pub selectors: Vec<String>,
+}
+
+/// What became of each process that a command named.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ChangeReply {
+    pub results: Vec<ChangeResult>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ChangeResult {
+    pub process: String,
+    pub outcome: Outcome,
+    /// More in words, when it failed.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// The result of a command for one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Started,
+    AlreadyStarted,
+    /// It could not be executed.
+    SpawnError,
+    /// It ended before it was RUNNING.
+    AbnormalTermination,
+    Stopped,
+    NotRunning,
+    Signalled,
+    /// The order was taken; its result was not waited for.
+    Ordered,
+    /// Something else was asked of it meanwhile, or the supervisor is shutting down.
+    Superseded,
+}
+
+impl Outcome {
+    /// Whether the command got where it wanted.
+    pub fn is_success(self) -> bool {
+        match self {
+            Self::Started | Self::AlreadyStarted | Self::Stopped | Self::Signalled | Self::Ordered => true,
+            Self::SpawnError | Self::AbnormalTermination | Self::NotRunning | Self::Superseded => false,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadCall {
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a reload did, or would do.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ReloadReply {
+    pub plan: Plan,
+    /// Warnings of the configuration, rendered with place and caret.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// Program by program, in words a person can check before it happens.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    pub added: Vec<ProgramName>,
+    pub removed: Vec<ProgramName>,
+    /// What is executed has changed.
+    pub restarted: Vec<ProgramName>,
+    /// How it is watched, or how many there are, has changed; processes keep running.
+    pub changed: Vec<ProgramName>,
+    pub unchanged: Vec<ProgramName>,
+    /// Settings that need a restart of the supervisor and were left as they are.
+    pub needs_restart: Vec<String>,
+}
+
+/// Which of a process's outputs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    #[default]
+    Stdout,
+    Stderr,
+}
+
+/// The most lines a tail can ask for.
+pub const TAIL_LINES_MAX: u32 = 100_000;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailCall {
+    pub selectors: Vec<String>,
+    #[serde(default)]
+    pub channel: Channel,
+    /// 0 to [`TAIL_LINES_MAX`]; what is still in memory is given.
+    #[serde(default = "ten")]
+    pub lines: u32,
+    /// Goes on with what the program writes, over restarts, until the client leaves. Needs `more`.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// Lines of one process. The connection ends after the last answer of a `Tail`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TailReply {
+    pub process: String,
+    /// Bytes that are not UTF-8 are replaced (U+FFFD); nothing else is changed: escape before showing.
+    pub text: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsCall {
+    /// Goes on with new events until the client leaves. Needs `more`.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only events with a greater sequence number, of those still in memory; none: the last ones.
+    #[serde(default)]
+    pub since: Option<u64>,
+}
+
+/// Some events, oldest first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct EventsReply {
+    pub events: Vec<Event>,
+    /// Events that this client was too slow for.
+    #[serde(default)]
+    pub lost: u64,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VersionReply {
+    pub version: String,
+    /// The supervisor's process number.
+    pub pid: i32,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+/// The typed errors of the interface.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "error", content = "parameters")]
+pub enum Refusal {
+    /// No process matches; `suggestion` is the nearest name, if one is near.
+    #[serde(rename = "io.taskmaster.Control.NoSuchProgram")]
+    NoSuchProgram { selector: String, suggestion: Option<String> },
+    /// The peer may not do this; `rule` is what would allow it.
+    #[serde(rename = "io.taskmaster.Control.NotPermitted")]
+    NotPermitted { verb: String, rule: String },
+    /// The configuration was not accepted; nothing has changed. Every fault with its place.
+    #[serde(rename = "io.taskmaster.Control.ConfigRejected")]
+    ConfigRejected { faults: String },
+    /// The supervisor is shutting down and takes no such orders.
+    #[serde(rename = "io.taskmaster.Control.ShuttingDown")]
+    ShuttingDown {},
+    /// The command could not be carried out.
+    #[serde(rename = "io.taskmaster.Control.Failed")]
+    Failed { message: String },
+    /// A bound of the server was reached: too many clients, or answers unread.
+    #[serde(rename = "io.taskmaster.Control.Busy")]
+    Busy { message: String },
+    #[serde(rename = "org.varlink.service.InvalidParameter")]
+    InvalidParameter {
+        parameter: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    #[serde(rename = "org.varlink.service.MethodNotFound")]
+    MethodNotFound { method: String },
+    #[serde(rename = "org.varlink.service.InterfaceNotFound")]
+    InterfaceNotFound { interface: String },
+}
+
+/// The interface in varlink's language.
+pub const DESCRIPTION: &str = "\
+# Controls a Taskmaster supervisor: what runs, what is wanted, what happened.
+interface io.taskmaster.Control
+
+type LastExit (code: ?int, signal: ?string, core_dumped: bool, at: string)
+
+type Process (
+  program: string,
+  process: string,
+  instance: int,
+  group_name: ?string,
+  state: string,
+  statecode: int,
+  wanted: string,
+  pid: ?int,
+  user: string,
+  uptime_seconds: ?float,
+  restarts: int,
+  last_exit: ?LastExit,
+  reason: ?string
+)
+
+type ChangeResult (process: string, outcome: string, detail: ?string)
+
+type Plan (
+  added: []string,
+  removed: []string,
+  restarted: []string,
+  changed: []string,
+  unchanged: []string,
+  needs_restart: []string
+)
+
+type Event (
+  seq: int,
+  time: string,
+  severity: string,
+  kind: string,
+  host: string,
+  program: ?string,
+  process: ?string,
+  pid: ?int,
+  user: ?string,
+  from: ?string,
+  to: ?string,
+  code: ?int,
+  signal: ?string,
+  core_dumped: ?bool,
+  uptime_seconds: ?float,
+  restarts: ?int,
+  try: ?int,
+  tries_max: ?int,
+  stage: ?string,
+  errno: ?int,
+  message: ?string
+)
+
+# The processes that the selectors name; without selectors, all.
+method Status(selectors: ?[]string) -> (processes: []Process)
+
+method Start(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
+method Stop(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
+method Restart(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
+
+# A signal by name or number, to the main process of each.
+method Signal(signal: string, selectors: []string) -> (results: []ChangeResult)
+
+# Reads the configuration again; dry_run only says what would happen.
+method Reload(dry_run: ?bool) -> (plan: Plan, warnings: []string)
+
+# Opens every log file anew.
+method Reopen() -> ()
+
+# The last lines, and with `more` and follow what comes after. The connection ends with the answer.
+method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
+
+# Recent events, and with `more` and follow those to come.
+method Events(follow: ?bool, since: ?int) -> (events: []Event, lost: int)
+
+method Version() -> (version: string, pid: int)
+
+# Stops every program, then the supervisor. Answers when it begins.
+method Shutdown() -> ()
+
+error NoSuchProgram (selector: string, suggestion: ?string)
+error NotPermitted (verb: string, rule: string)
+error ConfigRejected (faults: string)
+error ShuttingDown ()
+error Failed (message: string)
+error Busy (message: string)
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_and_error_stands_in_the_description() {
+        for method in Method::ALL {
+            assert!(DESCRIPTION.contains(&format!("method {}(", method.name())), "{}", method.name());
+        }
+        for error in ["NoSuchProgram", "NotPermitted", "ConfigRejected", "ShuttingDown", "Failed", "Busy"] {
+            assert!(DESCRIPTION.contains(&format!("error {error} (")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_varlink_error_with_its_parameters() {
+        let refusal = Refusal::NoSuchProgram { selector: "wbe".to_owned(), suggestion: Some("web".to_owned()) };
+        let json = serde_json::to_string(&refusal).expect("serialises");
+        assert_eq!(
+            json,
+            r#"{"error":"io.taskmaster.Control.NoSuchProgram","parameters":{"selector":"wbe","suggestion":"web"}}"#
+        );
+        assert_eq!(serde_json::from_str::<Refusal>(&json).expect("reads back"), refusal);
+    }
+
+    #[test]
+    fn a_last_exit_has_a_code_or_a_signal_never_both() {
+        let at = WallTime::from_millisecond(0).expect("in range");
+        let code = LastExit { code: Some(3), signal: None, core_dumped: false, at };
+        assert_eq!(
+            serde_json::to_string(&code).expect("serialises"),
+            r#"{"code":3,"core_dumped":false,"at":"1970-01-01T00:00:00.000Z"}"#
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! Core ↔ logger. The logger reads pipes and writes files by the numbers the core gives them; it never
+//! names a path, and may ask for two things only: that a file be rotated, and to be told of an end.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use super::control::Channel;
+use super::spawner::SinkId;
+
+/// One output of one life of one process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamId(pub u64);
+
+/// The same output over all lives: what a tail follows. Stable while the process is configured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TailId(pub u64);
+
+/// Core → logger.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToLogger {
+    /// A log file: opened, rotated or reopened. Descriptor: the file, open for reading and appending.
+    Sink { sink: SinkId, settings: SinkSettings },
+    /// Its settings have changed.
+    Settings { sink: SinkId, settings: SinkSettings },
+    /// It could not be rotated or reopened: go on with the old one.
+    Kept { sink: SinkId },
+    /// Nobody writes to it any more.
+    Close { sink: SinkId },
+    /// A new pipe. Descriptor: its read end. Without a sink the bytes only feed the tail.
+    Stream { stream: StreamId, tail: TailId, process: String, channel: Channel, sink: Option<SinkId> },
+    /// The process is not configured any more.
+    Forget { tail: TailId },
+    /// Serve this client from now on. Descriptor: its connection.
+    Tail { tails: Vec<TailId>, lines: u32, follow: bool },
+    /// Read what is in the pipes, write it, and say `Drained`.
+    Drain,
+}
+
+/// How a log file is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SinkSettings {
+    /// Bytes; 0 never rotates.
+    pub max_bytes: u64,
+    /// 0: emptied in place instead of rotated.
+    pub backups: u32,
+}
+
+/// Logger → core.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromLogger {
+    /// Ready to work: the first message, once.
+    Ready,
+    /// The file is full: rotate it.
+    Rotate {
+        sink: SinkId,
+    },
+    /// All write ends of the pipe are closed and all is read.
+    Ended {
+        stream: StreamId,
+    },
+    /// Output of these is being dropped, because of this error (errno), or no longer, after so many bytes.
+    Dropping {
+        sink: SinkId,
+        errno: i32,
+    },
+    Dropped {
+        sink: SinkId,
+        bytes: u64,
+    },
+    Drained,
+}

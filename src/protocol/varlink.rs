@@ -1,0 +1,80 @@
+//! The varlink envelope (varlink.org): `{"method": …, "parameters": {…}}` asks,
+//! `{"parameters": {…}, "continues": true}` or `{"error": …, "parameters": {…}}` answers. With `"more":
+//! true` a call may be answered many times, with `"oneway": true` not at all.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A call as it arrives. Unknown members are ignored, as varlink asks; duplicate ones are refused by serde.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    pub method: String,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub parameters: Value,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub oneway: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct Reply {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default)]
+    pub parameters: Value,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub continues: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Reply {
+    /// A last answer.
+    pub fn done(parameters: impl Serialize) -> Self {
+        Self { parameters: to_object(parameters), ..Self::default() }
+    }
+
+    /// An answer with more to follow.
+    pub fn continues(parameters: impl Serialize) -> Self {
+        Self { parameters: to_object(parameters), continues: true, ..Self::default() }
+    }
+
+    pub fn error(name: impl Into<String>, parameters: impl Serialize) -> Self {
+        Self { error: Some(name.into()), parameters: to_object(parameters), continues: false }
+    }
+}
+
+/// Varlink's parameters are always an object, also when there is nothing to say.
+fn to_object(parameters: impl Serialize) -> Value {
+    match serde_json::to_value(parameters) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => Value::Object(serde_json::Map::new()),
+    }
+}
+
+/// The errors that every varlink service has.
+pub const METHOD_NOT_FOUND: &str = "org.varlink.service.MethodNotFound";
+pub const INTERFACE_NOT_FOUND: &str = "org.varlink.service.InterfaceNotFound";
+pub const INVALID_PARAMETER: &str = "org.varlink.service.InvalidParameter";
+
+/// The interface that every service has, so that clients can ask what it offers.
+pub const SERVICE_INTERFACE: &str = "org.varlink.service";
+pub const SERVICE_DESCRIPTION: &str = "\
+# The Varlink Service Interface is provided by every varlink service. It
+# describes the service and the interfaces it implements.
+interface org.varlink.service
+
+method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+";
