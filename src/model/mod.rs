@@ -6,6 +6,7 @@
 pub mod event;
 pub mod exit;
 pub mod id;
+pub mod plan;
 pub mod program;
 pub mod signal;
 pub mod stage;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::event::{Event, wall_time};
 use crate::model::id::ProgramName;
+pub use crate::model::plan::Plan;
 use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
 use crate::model::time::WallTime;
@@ -197,20 +198,6 @@ pub struct ReloadReply {
     /// Warnings of the configuration, rendered with place and caret.
     #[serde(default)]
     pub warnings: Vec<String>,
-}
-
-/// Program by program, in words a person can check before it happens.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Plan {
-    pub added: Vec<ProgramName>,
-    pub removed: Vec<ProgramName>,
-    /// What is executed has changed.
-    pub restarted: Vec<ProgramName>,
-    /// How it is watched, or how many there are, has changed; processes keep running.
-    pub changed: Vec<ProgramName>,
-    pub unchanged: Vec<ProgramName>,
-    /// Settings that need a restart of the supervisor and were left as they are.
-    pub needs_restart: Vec<String>,
 }
 
 /// Which of a process's outputs.

@@ -1,0 +1,144 @@
+//! Which processes a person means: `web` (all of a program), `web:3` (one), `web:*`, a `group_name`, a
+//! glob over program names or process names, `all`.
+#![forbid(unsafe_code)]
+
+use glob::Pattern;
+
+use crate::model::id::ProcessId;
+use crate::model::program::Program;
+
+/// Nothing matches; the nearest name, if one is near.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoMatch {
+    pub selector: String,
+    pub suggestion: Option<String>,
+}
+
+/// The processes that the selectors name, each once, in the order they were named.
+///
+/// # Errors
+/// The first selector that matches nothing; then none of the command is carried out.
+pub fn select<'a>(
+    selectors: &[String],
+    all: impl Iterator<Item = (&'a ProcessId, &'a Program)> + Clone,
+) -> Result<Vec<ProcessId>, NoMatch> {
+    let mut chosen: Vec<ProcessId> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for selector in selectors {
+        let matcher = Matcher::new(selector);
+        let mut any = false;
+        for (id, program) in all.clone().filter(|(id, program)| matcher.matches(id, program)) {
+            any = true;
+            let _ = program;
+            if seen.insert(id) {
+                chosen.push(id.clone());
+            }
+        }
+        // An empty supervisor has nothing to select, and `all` of nothing is no mistake.
+        if !any && selector != "all" {
+            return Err(NoMatch { selector: selector.clone(), suggestion: nearest(selector, all) });
+        }
+    }
+    Ok(chosen)
+}
+
+enum Matcher<'s> {
+    All,
+    Instance(&'s str, u32),
+    /// A program or a group by its plain name.
+    Name(&'s str),
+    Glob(Pattern),
+    Nothing,
+}
+
+impl<'s> Matcher<'s> {
+    fn new(selector: &'s str) -> Self {
+        if selector == "all" {
+            return Self::All;
+        }
+        if let Some((program, instance)) = selector.split_once(':') {
+            if matches!(instance, "*" | "") && !program.contains(['*', '?', '[']) {
+                return Self::Name(program);
+            }
+            if let Ok(number) = instance.parse::<u32>()
+                && !program.contains(['*', '?', '['])
+            {
+                return Self::Instance(program, number);
+            }
+        }
+        if selector.contains(['*', '?', '[']) {
+            return Pattern::new(selector).map_or(Self::Nothing, Self::Glob);
+        }
+        if selector.contains(':') { Self::Nothing } else { Self::Name(selector) }
+    }
+
+    fn matches(&self, id: &ProcessId, program: &Program) -> bool {
+        match self {
+            Self::All => true,
+            Self::Instance(name, instance) => id.program.as_str() == *name && id.instance == *instance,
+            Self::Name(name) => id.program.as_str() == *name || program.group_name.as_deref() == Some(*name),
+            Self::Glob(pattern) => pattern.matches(id.program.as_str()) || pattern.matches(&id.to_string()),
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// The known name most like `wanted`, if it is like it at all.
+fn nearest<'a>(wanted: &str, all: impl Iterator<Item = (&'a ProcessId, &'a Program)>) -> Option<String> {
+    let mut best: Option<(f64, String)> = None;
+    let mut consider = |name: &str| {
+        let likeness = strsim::damerau_levenshtein(wanted, name);
+        #[expect(clippy::cast_precision_loss, reason = "names are short")]
+        let score = 1.0 - likeness as f64 / wanted.chars().count().max(name.chars().count()).max(1) as f64;
+        if score >= 0.5 && best.as_ref().is_none_or(|(other, _)| score > *other) {
+            best = Some((score, name.to_owned()));
+        }
+    };
+    for (id, program) in all {
+        if wanted.contains(':') {
+            consider(&id.shown(program.numprocs));
+        }
+        consider(id.program.as_str());
+        if let Some(group) = &program.group_name {
+            consider(group);
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::program::testing::program;
+
+    fn chosen(selectors: &[&str]) -> Result<Vec<String>, Option<String>> {
+        let web = Program { numprocs: 3, group_name: Some("front".to_owned()), ..program("web") };
+        let db = program("db");
+        let ids: Vec<(ProcessId, &Program)> =
+            (0..3).map(|n| (ProcessId::new(&web.name, n), &web)).chain([(ProcessId::new(&db.name, 0), &db)]).collect();
+        let selectors: Vec<String> = selectors.iter().map(|s| (*s).to_owned()).collect();
+        select(&selectors, ids.iter().map(|(id, p)| (id, *p)))
+            .map(|found| found.iter().map(ToString::to_string).collect())
+            .map_err(|none| none.suggestion)
+    }
+
+    #[test]
+    fn every_form_of_selector_finds_its_processes_once() {
+        let web = ["web:0", "web:1", "web:2"].map(str::to_owned).to_vec();
+        for form in ["web", "web:*", "web:", "front", "we*", "web:?", "w[e]b"] {
+            assert_eq!(chosen(&[form]), Ok(web.clone()), "{form}");
+        }
+        assert_eq!(chosen(&["web:1"]), Ok(vec!["web:1".to_owned()]));
+        assert_eq!(chosen(&["db:0", "db"]), Ok(vec!["db:0".to_owned()]));
+        assert_eq!(chosen(&["all"]).map(|all| all.len()), Ok(4));
+    }
+
+    #[test]
+    fn what_matches_nothing_names_the_nearest() {
+        assert_eq!(chosen(&["db", "wbe"]), Err(Some("web".to_owned())));
+        assert_eq!(chosen(&["web:3"]), Err(Some("web:0".to_owned())));
+        assert_eq!(chosen(&["zzzzzz"]), Err(None));
+        assert_eq!(chosen(&["a:b:c"]), Err(None));
+        assert_eq!(chosen(&["["]), Err(None));
+    }
+}
