@@ -2,3 +2,5 @@
 mod model;
 mod policy;
 mod protocol;
+mod system;
+mod worker;

@@ -1,0 +1,104 @@
+//! Becoming somebody else for good: groups, then group, then user, each verified afterwards. No result
+//! is trusted that was not read back.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid as NixGid, Uid as NixUid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
+
+use crate::model::id::{Gid, Uid};
+
+/// Sets exactly these supplementary groups, also when there are none.
+///
+/// # Errors
+/// EPERM without the privilege, or when the kernel's list is another afterwards.
+pub fn set_groups(groups: &[Gid]) -> io::Result<()> {
+    let wanted: Vec<NixGid> = groups.iter().map(|gid| NixGid::from_raw(gid.0)).collect();
+    setgroups(&wanted)?;
+    let sorted = |list: &[NixGid]| {
+        let mut numbers: Vec<u32> = list.iter().map(|gid| gid.as_raw()).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    if sorted(&getgroups()?) == sorted(&wanted) { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Sets real, effective and saved group.
+///
+/// # Errors
+/// EPERM without the privilege, or when they are others afterwards.
+pub fn set_group(gid: Gid) -> io::Result<()> {
+    let gid = NixGid::from_raw(gid.0);
+    setresgid(gid, gid, gid)?;
+    let is = getresgid()?;
+    if (is.real, is.effective, is.saved) == (gid, gid, gid) { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Sets real, effective and saved user. After this, root is out of reach: that it is, is tried.
+///
+/// # Errors
+/// EPERM without the privilege, when they are others afterwards, or when root could be regained. After
+/// an error the process must not execute anything.
+pub fn set_user(uid: Uid) -> io::Result<()> {
+    let wanted = NixUid::from_raw(uid.0);
+    setresuid(wanted, wanted, wanted)?;
+    let is = getresuid()?;
+    if (is.real, is.effective, is.saved) != (wanted, wanted, wanted) {
+        return Err(Errno::EPERM.into());
+    }
+    if uid.is_root() {
+        return Ok(());
+    }
+    let regained =
+        nix::unistd::setuid(NixUid::from_raw(0)).is_ok() || nix::unistd::seteuid(NixUid::from_raw(0)).is_ok();
+    if regained { Err(Errno::EPERM.into()) } else { Ok(()) }
+}
+
+/// No setuid program gives new privileges from here on.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn give_up_new_privileges() -> io::Result<()> {
+    nix::sys::prctl::set_no_new_privs()?;
+    if nix::sys::prctl::get_no_new_privs()? { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Sets the umask, and reads it back (which only overwriting it can do).
+///
+/// # Errors
+/// EPERM when it is another afterwards.
+pub fn set_umask(mask: u32) -> io::Result<()> {
+    use nix::sys::stat::{Mode, umask};
+    let wanted = Mode::from_bits_truncate(mask);
+    umask(wanted);
+    if umask(wanted) == wanted { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// A session of its own, without a controlling terminal.
+///
+/// # Errors
+/// EPERM when the process leads a group already.
+pub fn new_session() -> io::Result<()> {
+    let session = nix::unistd::setsid()?;
+    if session == nix::unistd::getpid() { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Asks the kernel for a signal when the parent dies. The change of user clears it, so it comes after.
+///
+/// # Errors
+/// EINVAL for a number that is no signal.
+pub fn set_death_signal(number: i32) -> io::Result<()> {
+    // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes an integer. nix has no real-time signals here.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number.cast_unsigned())) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// Sets the nice value.
+///
+/// # Errors
+/// EACCES when it is lowered without the privilege.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: three integers; 0 is the calling process.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}

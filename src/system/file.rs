@@ -1,0 +1,318 @@
+//! Files under suspicion: log files that programs' users could have prepared, and configuration that
+//! decides what root runs. Everything is judged on the open descriptor, not on the name.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::unistd::{Gid as NixGid, fchown};
+
+use super::directory::{self, Hands};
+use crate::model::id::{Gid, Uid};
+use crate::model::text::escaped;
+
+/// The largest file that is read as configuration, in bytes.
+pub const CONFIG_MAX: u64 = 4 << 20;
+
+/// Why a file cannot be used: errno (0 where there is none), the path, and the reason in words.
+#[derive(Debug, Clone)]
+pub struct FileError {
+    pub errno: i32,
+    pub path: PathBuf,
+    pub error: String,
+}
+
+impl FileError {
+    fn errno(path: &Path, errno: Errno) -> Self {
+        Self { errno: errno as i32, path: path.to_owned(), error: errno.desc().to_owned() }
+    }
+
+    fn words(path: &Path, error: impl Into<String>) -> Self {
+        Self { errno: 0, path: path.to_owned(), error: error.into() }
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// A place for a log file: its directory, walked to, and its name there.
+pub struct Place {
+    directory: OwnedFd,
+    /// Whose hands the directory is in: root may open there only what is in root's.
+    pub hands: Hands,
+    name: PathBuf,
+    path: PathBuf,
+}
+
+/// Finds the place of a log file, following no link on the way.
+///
+/// # Errors
+/// A missing directory, a link on the way, a path without a file name.
+pub fn place(path: &Path) -> Result<Place, FileError> {
+    let parent = path.parent().filter(|parent| parent.is_absolute());
+    let (Some(parent), Some(name)) = (parent, path.file_name()) else {
+        return Err(FileError::words(path, "is not the absolute path of a file"));
+    };
+    // A trailing slash would make the kernel follow a link that O_NOFOLLOW should refuse.
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(FileError::words(path, "ends with a slash"));
+    }
+    let walked = directory::walk(parent).map_err(|error| FileError {
+        errno: error.errno,
+        path: path.to_owned(),
+        error: format!("the directory {error}"),
+    })?;
+    Ok(Place { directory: walked.directory, hands: walked.hands, name: name.into(), path: path.to_owned() })
+}
+
+/// Who a newly made log file belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ownership {
+    pub group: Gid,
+    pub mode: u32,
+}
+
+impl Place {
+    /// Opens the log file for appending and reading, and makes it if it is not there.
+    ///
+    /// Refused are links, FIFOs, devices, sockets, directories, and files with a second name (a hard
+    /// link to a file of somebody else).
+    ///
+    /// # Errors
+    /// As open(2), or what the file is instead of a plain one.
+    pub fn open_log(&self, ownership: Option<Ownership>) -> Result<OwnedFd, FileError> {
+        let flags = OFlag::O_RDWR
+            | OFlag::O_APPEND
+            | OFlag::O_CREAT
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let how = OpenHow::new()
+            .flags(flags)
+            .mode(Mode::from_bits_truncate(ownership.map_or(0o640, |o| o.mode)))
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = openat2(&self.directory, &self.name, how).map_err(|errno| self.refusal(errno))?;
+        let stat = fstat(&file).map_err(|errno| FileError::errno(&self.path, errno))?;
+        if kind(&stat) != SFlag::S_IFREG {
+            return Err(FileError::words(&self.path, "is not a plain file"));
+        }
+        if stat.st_nlink > 1 {
+            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
+        }
+        if let Some(ownership) = ownership
+            && stat.st_size == 0
+        {
+            let fail = |errno| FileError::errno(&self.path, errno);
+            fchown(&file, None, Some(NixGid::from_raw(ownership.group.0))).map_err(fail)?;
+            fchmod(&file, Mode::from_bits_truncate(ownership.mode)).map_err(fail)?;
+        }
+        super::stdio::set_nonblocking(&file, false)
+            .map_err(|error| FileError::errno(&self.path, Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        Ok(file)
+    }
+
+    fn refusal(&self, errno: Errno) -> FileError {
+        match errno {
+            Errno::ELOOP => FileError::words(&self.path, "is a symbolic link"),
+            Errno::ENXIO => FileError::words(&self.path, "is a FIFO or a socket, not a plain file"),
+            Errno::EISDIR => FileError::words(&self.path, "is a directory"),
+            errno => FileError::errno(&self.path, errno),
+        }
+    }
+
+    /// Shifts `NAME.1` … one further, drops what is beyond `keep`, and gives `NAME` the number 1.
+    ///
+    /// # Errors
+    /// As rename(2); files that are not there are no error.
+    pub fn rotate(&self, keep: u32) -> Result<(), FileError> {
+        let numbered = |n: u32| {
+            let mut name = self.name.clone().into_os_string();
+            name.push(format!(".{n}"));
+            PathBuf::from(name)
+        };
+        let present = (1..=keep).take_while(|n| self.exists(&numbered(*n))).count();
+        let present = u32::try_from(present).unwrap_or(keep);
+        for n in (1..=present.min(keep.saturating_sub(1))).rev() {
+            self.rename(&numbered(n), &numbered(n + 1))?;
+        }
+        if keep > 0 {
+            self.rename(&self.name, &numbered(1))?;
+        }
+        Ok(())
+    }
+
+    fn exists(&self, name: &Path) -> bool {
+        nix::sys::stat::fstatat(&self.directory, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        match renameat(&self.directory, from, &self.directory, to) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(FileError::errno(&self.path, errno)),
+        }
+    }
+}
+
+/// Reads a configuration file that only root or `own` can have written.
+///
+/// Opened once and judged on the descriptor: a plain file of root or `own`, not writable by others; and
+/// every directory that leads to it likewise (a sticky one of root's is fine). At most [`CONFIG_MAX`]
+/// bytes of UTF-8.
+///
+/// # Errors
+/// The reason in words, for whoever can mend it.
+pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
+    let file = openat2(AT_FDCWD, path, how).map_err(|errno| errno.desc().to_owned())?;
+    let stat = fstat(&file).map_err(|errno| errno.desc().to_owned())?;
+    if kind(&stat) != SFlag::S_IFREG {
+        return Err("is not a plain file".to_owned());
+    }
+    judge_owner(&stat, own, false)?;
+    // The path that was really opened: links are resolved, and each of its directories is looked at.
+    let real = real_path(&file).map_err(|error| error.to_string())?;
+    for directory in real.ancestors().skip(1) {
+        let stat = nix::sys::stat::stat(directory).map_err(|errno| errno.desc().to_owned())?;
+        judge_owner(&stat, own, true)
+            .map_err(|error| format!("its directory {} {error}", escaped(&directory.to_string_lossy())))?;
+    }
+    if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > CONFIG_MAX {
+        return Err(format!("is larger than {CONFIG_MAX} bytes"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::from(file).take(CONFIG_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
+}
+
+fn judge_owner(stat: &FileStat, own: Uid, directory: bool) -> Result<(), String> {
+    if stat.st_uid != 0 && stat.st_uid != own.0 {
+        return Err(format!(
+            "belongs to uid {}, who could change what is run; it must belong to root or uid {own}",
+            stat.st_uid
+        ));
+    }
+    let mode = Mode::from_bits_truncate(stat.st_mode);
+    if mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH)
+        && !(directory && mode.contains(Mode::S_ISVTX) && stat.st_uid == 0)
+    {
+        return Err("can be written by others; take the right away (chmod go-w)".to_owned());
+    }
+    Ok(())
+}
+
+fn real_path(file: &OwnedFd) -> io::Result<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Opens one of our own programs for execution: of root or of `owner`, not writable by others.
+///
+/// # Errors
+/// As open(2), or whose it is.
+pub fn open_helper(path: &Path, owner: Uid) -> Result<OwnedFd, FileError> {
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC);
+    let file = openat2(AT_FDCWD, path, how).map_err(|errno| FileError::errno(path, errno))?;
+    let stat = fstat(&file).map_err(|errno| FileError::errno(path, errno))?;
+    if kind(&stat) != SFlag::S_IFREG {
+        return Err(FileError::words(path, "is not a plain file"));
+    }
+    judge_owner(&stat, owner, false).map_err(|error| FileError::words(path, error))?;
+    Ok(file)
+}
+
+/// Whose a file is.
+///
+/// # Errors
+/// As stat(2).
+pub fn owner(path: &Path) -> io::Result<Uid> {
+    Ok(Uid(nix::sys::stat::stat(path)?.st_uid))
+}
+
+/// Takes the lock of this directory, which says that its supervisor runs; it ends with the process.
+///
+/// # Errors
+/// `Ok(None)` when another holds it; as open(2) and flock(2).
+pub fn lock(path: &Path) -> io::Result<Option<nix::fcntl::Flock<OwnedFd>>> {
+    use nix::fcntl::{Flock, FlockArg};
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .mode(Mode::S_IRUSR | Mode::S_IWUSR);
+    let file = openat2(AT_FDCWD, path, how)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Gives a pipe to a user, so that the program can open its own /dev/stdout.
+///
+/// # Errors
+/// EPERM without the privilege.
+pub fn give(pipe: impl AsFd, uid: Uid, gid: Gid) -> io::Result<()> {
+    Ok(fchown(pipe, Some(nix::unistd::Uid::from_raw(uid.0)), Some(NixGid::from_raw(gid.0)))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("x.log");
+        (directory, log)
+    }
+
+    fn open(path: &Path) -> Result<OwnedFd, String> {
+        place(path).and_then(|place| place.open_log(None)).map_err(|error| error.error)
+    }
+
+    #[test]
+    fn a_log_that_is_something_else_is_refused() {
+        let (directory, log) = temporary();
+        std::os::unix::fs::symlink("/etc/passwd", &log).expect("symlink");
+        assert_eq!(open(&log).map(drop), Err("is a symbolic link".to_owned()));
+        std::fs::remove_file(&log).expect("rm");
+        nix::unistd::mkfifo(&log, Mode::S_IRWXU).expect("mkfifo");
+        assert_eq!(open(&log).map(drop), Err("is not a plain file".to_owned()));
+        std::fs::remove_file(&log).expect("rm");
+        std::fs::create_dir(&log).expect("mkdir");
+        assert_eq!(open(&log).map(drop), Err("is a directory".to_owned()));
+        std::fs::remove_dir(&log).expect("rmdir");
+        std::fs::write(directory.path().join("other"), "secret").expect("write");
+        std::fs::hard_link(directory.path().join("other"), &log).expect("link");
+        assert!(open(&log).is_err_and(|error| error.contains("hard link")));
+    }
+
+    #[test]
+    fn rotation_shifts_and_drops_the_oldest() {
+        let (_directory, log) = temporary();
+        for n in 1..=5 {
+            std::fs::write(&log, n.to_string()).expect("write");
+            place(&log).and_then(|p| p.rotate(3)).expect("rotates");
+        }
+        let read = |n: u32| std::fs::read_to_string(format!("{}.{n}", log.display())).ok();
+        assert_eq!([read(1), read(2), read(3), read(4)], [Some("5".into()), Some("4".into()), Some("3".into()), None]);
+        assert!(!log.exists());
+    }
+
+    #[test]
+    fn a_configuration_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (directory, file) = temporary();
+        let own = super::super::account::own_uid();
+        std::fs::write(&file, "x = 1").expect("write");
+        assert_eq!(read_trusted(&file, own), Ok("x = 1".to_owned()));
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).expect("chmod");
+        assert!(read_trusted(&file, own).is_err_and(|e| e.contains("written by others")));
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("chmod");
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
+        assert!(read_trusted(&file, own).is_err_and(|e| e.contains("directory")));
+    }
+}

@@ -1,0 +1,17 @@
+//! The only place with system calls and `unsafe`: thin, checked wrappers that say what the kernel said.
+//!
+//! Nothing here decides. Every descriptor is owned and close-on-exec from birth; every error keeps its
+//! errno.
+
+pub mod account;
+pub mod clock;
+pub mod clone;
+pub mod credentials;
+pub mod directory;
+pub mod file;
+pub mod limits;
+pub mod poll;
+pub mod process;
+pub mod signals;
+pub mod socket;
+pub mod stdio;

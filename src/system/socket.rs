@@ -1,0 +1,127 @@
+//! UNIX sockets between our own programs: whole messages (SEQPACKET) with descriptors beside them, and
+//! the credentials that the kernel vouches for.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{PassCred, PeerCredentials};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg, sendmsg,
+    setsockopt, socketpair,
+};
+
+use crate::model::id::{Pid, Uid};
+
+/// The longest message that travels in one packet; what is longer goes beside it in a memfd.
+pub const PACKET_MAX: usize = 48 << 10;
+/// The most descriptors that travel with one message.
+pub const DESCRIPTORS_MAX: usize = 8;
+
+/// A message as it arrived.
+pub struct Packet {
+    pub bytes: Vec<u8>,
+    pub descriptors: Vec<OwnedFd>,
+    /// The sender's process, if the receiver asked the kernel for it.
+    pub sender: Option<Pid>,
+}
+
+/// Two ends of a channel of whole messages.
+///
+/// # Errors
+/// EMFILE, ENFILE.
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Two ends of a stream.
+///
+/// # Errors
+/// EMFILE, ENFILE.
+pub fn stream_pair() -> io::Result<(UnixStream, UnixStream)> {
+    UnixStream::pair()
+}
+
+/// Asks the kernel to add the sender's number to what arrives here.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn want_credentials(socket: impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(&socket, PassCred, &true)?)
+}
+
+/// The uid of whoever connected, at the time it did (SO_PEERCRED).
+///
+/// # Errors
+/// ENOTCONN.
+pub fn peer_uid(socket: &UnixStream) -> io::Result<Uid> {
+    Ok(Uid(getsockopt(socket, PeerCredentials)?.uid()))
+}
+
+/// Sends one message, without waiting: `WouldBlock` when the other end's queue is full.
+///
+/// # Errors
+/// EPIPE and ECONNRESET when the other end is gone; EMSGSIZE above [`PACKET_MAX`].
+pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if bytes.len() > PACKET_MAX {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    loop {
+        match sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Receives one message; `None` when the other end is closed.
+///
+/// Descriptors are close-on-exec. A message that was cut, or came with more descriptors than
+/// [`DESCRIPTORS_MAX`], is an error: nothing is ever taken for whole that is not.
+///
+/// # Errors
+/// `WouldBlock` on a non-blocking socket without a message; EBADMSG for a cut one.
+pub fn receive(socket: impl AsFd) -> io::Result<Option<Packet>> {
+    let mut buffer = vec![0; PACKET_MAX + 1];
+    // Room for the descriptors and the credentials; what does not fit, the kernel closes and marks as cut.
+    let mut control = nix::cmsg_space!([i32; DESCRIPTORS_MAX], nix::libc::ucred);
+    let mut descriptors = Vec::new();
+    let mut sender = None;
+    let (length, cut) = {
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let fd = socket.as_fd().as_raw_fd();
+        let message = loop {
+            match recvmsg::<()>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+                Ok(message) => break message,
+            }
+        };
+        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        for item in message.cmsgs()? {
+            match item {
+                ControlMessageOwned::ScmRights(raw) => {
+                    descriptors.extend(raw.into_iter().map(super::stdio::adopt));
+                }
+                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid(credentials.pid())),
+                _ => {}
+            }
+        }
+        (message.bytes, cut)
+    };
+    if cut || length > PACKET_MAX || descriptors.len() > DESCRIPTORS_MAX {
+        return Err(Errno::EBADMSG.into());
+    }
+    if length == 0 {
+        return Ok(None); // we never send empty messages: the other end is closed
+    }
+    buffer.truncate(length);
+    Ok(Some(Packet { bytes: buffer, descriptors, sender }))
+}
