@@ -2,5 +2,8 @@
 mod model;
 mod policy;
 mod protocol;
+mod spawner;
 mod system;
 mod worker;
+
+pub use spawner::main as taskmaster_spawner;

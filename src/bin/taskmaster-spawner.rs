@@ -1,1 +1,5 @@
-fn main() {}
+//! The fork server; see `taskmaster::taskmaster_spawner`.
+
+fn main() -> std::process::ExitCode {
+    taskmaster::taskmaster_spawner()
+}

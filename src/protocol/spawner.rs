@@ -46,6 +46,8 @@ pub struct StartSpec {
     pub env: Vec<(Bytes, Template)>,
     /// Variables of the supervisor's own that are passed on, before everything else.
     pub inherited: Vec<(Bytes, Bytes)>,
+    /// They were asked for by name, and are not replaced by those of the login.
+    pub inherited_by_name: bool,
     pub login_environment: bool,
     /// `None`: yes, unless the user is root.
     pub no_new_privileges: Option<bool>,

@@ -54,6 +54,32 @@ pub struct Place {
 /// # Errors
 /// A missing directory, a link on the way, a path without a file name.
 pub fn place(path: &Path) -> Result<Place, FileError> {
+    let (parent, name) = parent_and_name(path)?;
+    let walked = directory::walk(parent).map_err(|error| FileError {
+        errno: error.errno,
+        path: path.to_owned(),
+        error: format!("the directory {error}"),
+    })?;
+    Ok(Place { directory: walked.directory, hands: walked.hands, name: name.into(), path: path.to_owned() })
+}
+
+/// The place of a log file for a process that opens it with no more than its own user's rights: links on
+/// the way are followed as for that user, the file itself may be none.
+///
+/// # Errors
+/// A directory that the user cannot reach, a path without a file name.
+pub fn place_as_self(path: &Path) -> Result<Place, FileError> {
+    let (parent, name) = parent_and_name(path)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = nix::fcntl::open(parent, flags, Mode::empty()).map_err(|errno| FileError {
+        errno: errno as i32,
+        path: path.to_owned(),
+        error: format!("the directory {}: {}", escaped(&parent.to_string_lossy()), errno.desc()),
+    })?;
+    Ok(Place { directory, hands: Hands::Others(parent.to_owned()), name: name.into(), path: path.to_owned() })
+}
+
+fn parent_and_name(path: &Path) -> Result<(&Path, &std::ffi::OsStr), FileError> {
     let parent = path.parent().filter(|parent| parent.is_absolute());
     let (Some(parent), Some(name)) = (parent, path.file_name()) else {
         return Err(FileError::words(path, "is not the absolute path of a file"));
@@ -62,12 +88,7 @@ pub fn place(path: &Path) -> Result<Place, FileError> {
     if path.as_os_str().as_bytes().ends_with(b"/") {
         return Err(FileError::words(path, "ends with a slash"));
     }
-    let walked = directory::walk(parent).map_err(|error| FileError {
-        errno: error.errno,
-        path: path.to_owned(),
-        error: format!("the directory {error}"),
-    })?;
-    Ok(Place { directory: walked.directory, hands: walked.hands, name: name.into(), path: path.to_owned() })
+    Ok((parent, name))
 }
 
 /// Who a newly made log file belongs to.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod clone;
 pub mod credentials;
 pub mod directory;
+pub mod execute;
 pub mod file;
 pub mod limits;
 pub mod poll;

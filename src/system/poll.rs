@@ -5,10 +5,11 @@
 //! number).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// What to wait for.
@@ -106,5 +107,32 @@ fn ready(event: &EpollEvent) -> Ready {
         token: event.data(),
         readable: flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | trouble),
         writable: flags.intersects(EpollFlags::EPOLLOUT | trouble),
+    }
+}
+
+/// Waits until one descriptor takes more bytes, or its other end is gone.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
+    wait_one(fd.as_fd(), PollFlags::POLLOUT, PollTimeout::NONE).map(drop)
+}
+
+/// Whether one descriptor takes more bytes now.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn is_writable(fd: impl AsFd) -> io::Result<bool> {
+    wait_one(fd.as_fd(), PollFlags::POLLOUT, PollTimeout::ZERO)
+}
+
+fn wait_one(fd: BorrowedFd<'_>, flags: PollFlags, timeout: PollTimeout) -> io::Result<bool> {
+    let mut fds = [PollFd::new(fd, flags)];
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }

@@ -66,6 +66,23 @@ pub fn place(moves: Vec<(OwnedFd, RawFd)>) -> io::Result<()> {
     Ok(())
 }
 
+/// Moves a descriptor to a number of at least `lowest`.
+///
+/// # Errors
+/// EMFILE.
+pub fn move_above(source: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+    if source.as_raw_fd() >= lowest { Ok(source) } else { dup_from(&source, lowest) }
+}
+
+/// Opens /dev/null.
+///
+/// # Errors
+/// When it is not there.
+pub fn null(write: bool) -> io::Result<OwnedFd> {
+    let access = if write { OFlag::O_WRONLY } else { OFlag::O_RDONLY };
+    Ok(nix::fcntl::open("/dev/null", access | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
 fn dup_from(source: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let raw = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: fcntl has just made this descriptor for us.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::id::Pid;
-use crate::system::{socket, stdio};
+use crate::system::{poll, socket, stdio};
 
 /// The longest message, in bytes of JSON.
 const MESSAGE_MAX: usize = 16 << 20;
@@ -115,6 +115,20 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Sends what is queued, and waits until it is sent: for a worker that has nothing better to do.
+    ///
+    /// # Errors
+    /// When the other end is gone.
+    pub fn flush_waiting(&mut self) -> Result<(), ChannelError> {
+        loop {
+            self.flush()?;
+            if self.queue.is_empty() {
+                return Ok(());
+            }
+            poll::wait_writable(&self.socket).map_err(ChannelError::Io)?;
+        }
     }
 
     /// Messages that wait for the other end.

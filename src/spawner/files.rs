@@ -1,0 +1,110 @@
+//! Log files, opened where nobody can trick us: in root's own directories as root, anywhere else as the
+//! program's user, with that user's rights. Rotation keeps the same rule.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::model::stage::{Stage, StartFailure};
+use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
+use crate::system::account;
+use crate::system::directory::Hands;
+use crate::system::file::{self, FileError, Ownership, Place};
+
+use super::identity::{self, Who};
+use super::report::Reporter;
+
+/// A log file whose place is known.
+pub struct Located<'a> {
+    file: &'a OpenFile,
+    path: PathBuf,
+    /// In root's hands; `None`: to be opened as the user, for this reason.
+    place: Result<Place, Hands>,
+}
+
+/// The clone's whole job for a rotation or a reopening.
+pub fn open_or_rotate(spec: &FilesSpec, reporter: &Reporter) -> Result<(), StartFailure> {
+    let who = identity::find(&spec.identity)?;
+    let located = locate(&spec.file, &who)?;
+    let opened = if located.is_roots() {
+        located.open_as_root(&who, spec.rotate)?
+    } else {
+        identity::set_groups(&who)?;
+        identity::set_user(&who)?;
+        located.open_as_user(&who, spec.rotate)?
+    };
+    reporter.opened(&[opened])
+}
+
+/// Finds out in whose hands a log file's directory is. Still as root.
+pub fn locate<'a>(file: &'a OpenFile, who: &Who) -> Result<Located<'a>, StartFailure> {
+    let home = who.person().map_or("/", |person| person.home.as_str());
+    let path = PathBuf::from(file.path.render(&who.name(), home));
+    let place = if account::own_uid().is_root() {
+        match file::place(&path) {
+            Ok(place) if place.hands == Hands::Root => Ok(place),
+            Ok(place) => Err(place.hands),
+            // A link or a missing directory: whatever it is, it is the user's rights that count there.
+            Err(_) => Err(Hands::Others(path.parent().unwrap_or(Path::new("/")).to_owned())),
+        }
+    } else {
+        Err(Hands::Root)
+    };
+    Ok(Located { file, path, place })
+}
+
+impl Located<'_> {
+    pub fn is_roots(&self) -> bool {
+        self.place.is_ok()
+    }
+
+    /// Opens it in root's directory: root's file, readable for the program's group.
+    pub fn open_as_root(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
+        let Ok(place) = &self.place else { return Err(self.failure(None, "is not in root's hands")) };
+        let ownership = Ownership { group: who.gid(), mode: self.file.mode };
+        self.finish(place, Some(ownership), rotate).map_err(|error| self.told(&error, None))
+    }
+
+    /// Opens it with the rights of the user that the clone has become.
+    pub fn open_as_user(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
+        file::place_as_self(&self.path)
+            .and_then(|place| self.finish(&place, None, rotate))
+            .map_err(|error| self.told(&error, Some(who)))
+    }
+
+    fn finish(
+        &self,
+        place: &Place,
+        ownership: Option<Ownership>,
+        rotate: Option<u32>,
+    ) -> Result<(SinkId, OwnedFd), FileError> {
+        if let Some(keep) = rotate {
+            place.rotate(keep)?;
+        }
+        Ok((self.file.sink, place.open_log(ownership)?))
+    }
+
+    fn told(&self, error: &FileError, who: Option<&Who>) -> StartFailure {
+        let mut failure = self.failure(Some(error.errno), &error.error);
+        // The user's rights decide: say whose, and why not root's.
+        if let (Some(who), Err(Hands::Others(directory))) = (who, &self.place)
+            && matches!(error.errno, libc::EACCES | libc::EPERM)
+        {
+            failure.error = format!(
+                "{} (opened as {}, because {} is not in root's hands alone)",
+                error.error,
+                who.name(),
+                directory.display()
+            );
+        }
+        failure
+    }
+
+    fn failure(&self, errno: Option<i32>, error: &str) -> StartFailure {
+        StartFailure {
+            stage: Stage::Output,
+            errno: errno.unwrap_or(0),
+            subject: self.path.display().to_string(),
+            error: error.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `taskmaster-spawner`: the fork server.
+//!
+//! It waits for one request of the core after the other, makes a clone of itself for each
+//! (`system::clone`, as a child of the *core*), and tells the core its pidfd. The clone does the work:
+//! [`start`] becomes a program, [`files`] opens or rotates a log file. Whatever blocks or fails there
+//! (an account database, a network directory, a hostile signal) hits that one clone only.
+//!
+//! It keeps no state and decides nothing. When the core is gone, it ends.
+
+mod environment;
+mod files;
+mod identity;
+mod report;
+mod start;
+
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use crate::model::stage::{Stage, StartFailure};
+use crate::protocol::spawner::{Answer, Job, Request};
+use crate::system::clone::{Parent, Side, clone, leave, thread_count};
+use crate::worker::channel::{Channel, ChannelError, Received};
+use crate::worker::confine::CHANNEL;
+
+use report::Reporter;
+
+/// Runs until the core closes the channel.
+pub fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("taskmaster-spawner: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<(), String> {
+    let words = |error: std::io::Error| error.to_string();
+    crate::system::stdio::fill_standard().map_err(words)?;
+    crate::system::process::forbid_dumping().map_err(words)?;
+    let socket =
+        crate::system::stdio::inherited(CHANNEL).map_err(|_| "it is started by taskmasterd, not by hand".to_owned())?;
+    let mut channel = Channel::of_worker(socket, false).map_err(words)?;
+    if thread_count() != Some(1) {
+        return Err("it must have one thread to clone itself safely".to_owned());
+    }
+    loop {
+        match channel.receive::<Request>() {
+            Ok(Some(request)) => answer(&mut channel, request).map_err(|error| error.to_string())?,
+            Ok(None) => {}
+            Err(ChannelError::Closed) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// Clones, and tells the core what came of it. In the clone it does not return.
+fn answer(channel: &mut Channel, request: Received<Request>) -> Result<(), ChannelError> {
+    let Request { ticket, job } = request.message;
+    let failed = |stage, errno: i32, error: String| Answer::Failed {
+        ticket,
+        failure: StartFailure { stage, errno, subject: String::new(), error },
+    };
+    let mut descriptors = request.descriptors.into_iter();
+    let (answer, passed) = match descriptors.next() {
+        None => (failed(Stage::Prepare, 0, "a descriptor is missing".to_owned()), Vec::new()),
+        // Everything is blocked across the clone: a signal that arrives early finds no half-made process.
+        Some(report) => match crate::system::signals::block_everything().and_then(|()| clone(Parent::Mine, None)) {
+            Ok(Side::Clone) => work(job, report, descriptors.collect()),
+            Ok(Side::Original { pid, pidfd }) => (Answer::Cloned { ticket, pid: pid.0 }, vec![Rc::new(pidfd)]),
+            Err(error) => (failed(Stage::Clone, error.raw_os_error().unwrap_or(0), error.to_string()), Vec::new()),
+        },
+    };
+    channel.send(&answer, passed)?;
+    channel.flush_waiting()
+}
+
+/// In the clone: does the job, or reports why not. Never returns, never unwinds into the loop above.
+fn work(job: Job, report: OwnedFd, descriptors: Vec<OwnedFd>) -> ! {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let reporter = Reporter::new(report)?;
+        let result = match job {
+            Job::Start(spec) => start::become_program(&spec, &reporter, descriptors).map(|never| match never {}),
+            Job::Files(spec) => files::open_or_rotate(&spec, &reporter),
+        };
+        if let Err(failure) = &result {
+            reporter.failed(failure);
+        }
+        result
+    }));
+    match done {
+        Ok(Ok(())) => leave(0),
+        Ok(Err(failure)) => leave(exit_status(failure.stage)),
+        Err(_) => leave(199),
+    }
+}
+
+/// 200 and up, in the order of the stages: visible to whoever traces the process.
+fn exit_status(stage: Stage) -> i32 {
+    let position = Stage::ALL.iter().position(|known| *known == stage).unwrap_or(0);
+    200 + i32::try_from(position).unwrap_or(0)
+}

@@ -1,0 +1,69 @@
+//! How a clone tells the core how far it has come: messages on a socket of its own, which ends by itself
+//! when the program is executed.
+
+use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::model::stage::{Stage, StartFailure};
+use crate::protocol::spawner::{Report, SinkId};
+use crate::system::{socket, stdio};
+
+/// Above every number that a program or worker is given descriptors at.
+const OUT_OF_THE_WAY: i32 = 32;
+
+pub struct Reporter {
+    socket: OwnedFd,
+}
+
+impl Reporter {
+    /// Takes over the socket and says that the clone is born.
+    pub fn new(socket: OwnedFd) -> Result<Self, StartFailure> {
+        let socket = stdio::move_above(socket, OUT_OF_THE_WAY).map_err(|error| failure(Stage::Prepare, "", &error))?;
+        let reporter = Self { socket };
+        reporter.send(&Report::Born, &[]);
+        Ok(reporter)
+    }
+
+    pub fn opened(&self, files: &[(SinkId, OwnedFd)]) -> Result<(), StartFailure> {
+        for part in files.chunks(socket::DESCRIPTORS_MAX) {
+            let sinks = part.iter().map(|(sink, _)| *sink).collect();
+            let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|(_, file)| file.as_fd()).collect();
+            let bytes = encode(&Report::Opened { sinks });
+            socket::send(&self.socket, &bytes, &descriptors).map_err(|error| failure(Stage::Output, "", &error))?;
+        }
+        Ok(())
+    }
+
+    pub fn executing(&self) {
+        self.send(&Report::Executing, &[]);
+    }
+
+    pub fn failed(&self, failure: &StartFailure) {
+        self.send(&Report::Failed(failure.clone()), &[]);
+    }
+
+    /// If nobody listens any more, there is nobody to tell.
+    fn send(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
+        let _ = socket::send(&self.socket, &encode(report), descriptors);
+    }
+}
+
+fn encode(report: &Report) -> Vec<u8> {
+    serde_json::to_vec(report).unwrap_or_default()
+}
+
+/// A failure with the words of an I/O error.
+pub fn failure(stage: Stage, subject: impl Display, error: &io::Error) -> StartFailure {
+    match error.raw_os_error() {
+        Some(raw) => errno(stage, subject, Errno::from_raw(raw)),
+        None => StartFailure { stage, errno: 0, subject: subject.to_string(), error: error.to_string() },
+    }
+}
+
+/// A failure with the words of an errno.
+pub fn errno(stage: Stage, subject: impl Display, errno: Errno) -> StartFailure {
+    StartFailure { stage, errno: errno as i32, subject: subject.to_string(), error: errno.desc().to_owned() }
+}

@@ -1,0 +1,38 @@
+//! execve(2) and its errors.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+/// Replaces the process by the program in this file.
+///
+/// # Errors
+/// As execve(2). There is no fall-back to a shell for a file without `#!` (ENOEXEC).
+pub fn file(path: &CString, arguments: &[CString], environment: &[CString]) -> Result<Infallible, Errno> {
+    nix::unistd::execve(path, arguments, environment)
+}
+
+/// Replaces the process by the program that this descriptor has open.
+///
+/// # Errors
+/// As execveat(2).
+pub fn descriptor(file: impl AsFd, arguments: &[CString], environment: &[CString]) -> Result<Infallible, Errno> {
+    nix::unistd::execveat(file, c"", arguments, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH)
+}
+
+/// Goes to a directory as the process's current user, and sees that it has an absolute path (it could
+/// be outside the root that the process knows).
+///
+/// # Errors
+/// As chdir(2); ENOENT when it has no absolute path.
+pub fn enter_directory(path: &str) -> Result<(), Errno> {
+    nix::unistd::chdir(path)?;
+    if nix::unistd::getcwd()?.is_absolute() { Ok(()) } else { Err(Errno::ENOENT) }
+}
+
+/// The words for an errno, as strerror(3) has them.
+pub fn words(errno: Errno) -> &'static str {
+    errno.desc()
+}
