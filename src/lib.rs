@@ -1,2 +1,3 @@
 //! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+mod config;
 mod model;
