@@ -1,4 +1,5 @@
 //! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+mod config;
 mod model;
 mod policy;
 mod protocol;

@@ -1,0 +1,215 @@
+//! The keys of a program, each with its reader: [`Keys`] is what one table says, `[defaults]` or
+//! `[programs.NAME]`; [`Keys::resolve`] makes the program of both and of the built-in defaults.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Environment;
+use super::expand::{self, Names, Target};
+use super::table::{Given, Item, Table};
+use super::{quantity, values};
+use crate::model::id::{Account, ProgramName};
+use crate::model::program::{
+    AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, KillMode, Limit, NUMPROCS_MAX, OnSupervisorDeath, Output,
+    Program, Resource, RestartLimit, Watch,
+};
+use crate::model::signal::Signal;
+
+/// What a table says about a program. A field is a key of that name.
+pub struct Keys<'a> {
+    pub cmd: Given<'a, Vec<String>>,
+    pub numprocs: Given<'a, u32>,
+    pub group_name: Given<'a, String>,
+    pub user: Given<'a, Account>,
+    pub group: Given<'a, Account>,
+    pub groups: Given<'a, Vec<Account>>,
+    pub umask: Given<'a, u32>,
+    pub workingdir: Given<'a, String>,
+    pub env: Given<'a, BTreeMap<String, String>>,
+    pub inherit_env: Given<'a, InheritEnv>,
+    pub no_new_privileges: Given<'a, bool>,
+    pub limits: Given<'a, BTreeMap<Resource, Limit>>,
+    pub nice: Given<'a, i32>,
+    pub oom_score_adj: Given<'a, i32>,
+    pub on_supervisor_death: Given<'a, OnSupervisorDeath>,
+    pub stdout: Given<'a, Target>,
+    pub stderr: Given<'a, Target>,
+    pub autostart: Given<'a, bool>,
+    pub autorestart: Given<'a, AutoRestart>,
+    pub exitcodes: Given<'a, BTreeSet<u8>>,
+    pub starttime: Given<'a, Duration>,
+    pub startretries: Given<'a, u32>,
+    pub stopsignal: Given<'a, Signal>,
+    pub stoptime: Given<'a, Duration>,
+    pub kill_mode: Given<'a, KillMode>,
+    pub backoff: Given<'a, Backoff>,
+    pub restart_limit: Given<'a, RestartLimit>,
+    pub priority: Given<'a, i32>,
+    pub log_maxbytes: Given<'a, u64>,
+    pub log_backups: Given<'a, u32>,
+}
+
+impl<'a> Keys<'a> {
+    /// Takes every key of a program from the table; what is left in it is unknown.
+    pub fn take(table: &mut Table<'a>) -> Self {
+        Self {
+            cmd: table.take("cmd", expand::command),
+            numprocs: table.take("numprocs", |item| values::integer(item, 1..=i64::from(NUMPROCS_MAX))),
+            group_name: table.take("group_name", values::group_name),
+            user: table.take("user", user),
+            group: table.take("group", values::account),
+            groups: table.take("groups", values::accounts),
+            umask: table.take("umask", quantity::octal),
+            workingdir: table.take("workingdir", expand::path),
+            env: table.take("env", expand::variables),
+            inherit_env: table.take("inherit_env", values::inherit_env),
+            no_new_privileges: table.take("no_new_privileges", values::boolean),
+            limits: table.take("limits", limits),
+            nice: table.take("nice", |item| values::integer(item, -20..=19)),
+            oom_score_adj: table.take("oom_score_adj", |item| values::integer(item, -1000..=1000)),
+            on_supervisor_death: table.take("on_supervisor_death", |item| {
+                values::word(item, &[("stop", OnSupervisorDeath::Stop), ("keep", OnSupervisorDeath::Keep)])
+            }),
+            stdout: table.take("stdout", expand::stdout),
+            stderr: table.take("stderr", expand::stderr),
+            autostart: table.take("autostart", values::boolean),
+            autorestart: table.take("autorestart", autorestart),
+            exitcodes: table.take("exitcodes", values::exit_codes),
+            starttime: table.take("starttime", quantity::duration),
+            startretries: table.take("startretries", |item| values::integer(item, 0..=1_000_000)),
+            stopsignal: table.take("stopsignal", values::signal),
+            stoptime: table.take("stoptime", quantity::duration),
+            kill_mode: table.take("kill_mode", |item| {
+                let words = [("tree", KillMode::Tree), ("group", KillMode::Group), ("process", KillMode::Process)];
+                values::word(item, &words)
+            }),
+            backoff: table.take("backoff", backoff),
+            restart_limit: table.take("restart_limit", restart_limit),
+            priority: table.take("priority", |item| values::integer(item, i64::from(i32::MIN)..=i64::from(i32::MAX))),
+            log_maxbytes: table.take("log_maxbytes", quantity::size),
+            log_backups: table.take("log_backups", |item| values::integer(item, 0..=10_000)),
+        }
+    }
+
+    /// The program that this table and the defaults make; `None` without a command.
+    pub fn resolve(&self, defaults: &Self, name: &ProgramName, environment: &Environment) -> Option<Program> {
+        /// This table's value, else that of `[defaults]`.
+        macro_rules! given {
+            ($key:ident) => {
+                self.$key.or(&defaults.$key)
+            };
+        }
+        let names = Names { program: name.as_str(), environment };
+        let own = |target: Target| match target {
+            Target::Path(raw) => Output::File(names.template(&raw)),
+            Target::Discard => Output::Discard,
+            Target::Auto | Target::Stdout => Output::Auto,
+        };
+        let mut env = defaults.env.or_default(BTreeMap::new());
+        env.extend(self.env.or_default(BTreeMap::new()));
+        let second = Duration::from_secs(1);
+        Some(Program {
+            name: name.clone(),
+            numprocs: given!(numprocs).or_default(1),
+            group_name: given!(group_name).value().cloned(),
+            exec: Execution {
+                cmd: given!(cmd).value()?.iter().map(|word| names.template(word)).collect(),
+                user: given!(user).value().cloned(),
+                group: given!(group).value().cloned(),
+                groups: given!(groups).value().cloned(),
+                umask: given!(umask).or_default(0o022),
+                workingdir: given!(workingdir).value().map(|raw| names.template(raw)),
+                env: env.into_iter().map(|(name, raw)| (name, names.template(&raw))).collect(),
+                inherit_env: given!(inherit_env).or_default(InheritEnv::Default),
+                no_new_privileges: given!(no_new_privileges).value().copied(),
+                limits: given!(limits).or_default(BTreeMap::new()),
+                nice: given!(nice).value().copied(),
+                oom_score_adj: given!(oom_score_adj).value().copied(),
+                on_supervisor_death: given!(on_supervisor_death).or_default(OnSupervisorDeath::Stop),
+                stdout: own(given!(stdout).or_default(Target::Auto)),
+                stderr: match given!(stderr).or_default(Target::Auto) {
+                    Target::Stdout => ErrorOutput::Stdout,
+                    target => ErrorOutput::Own(own(target)),
+                },
+            },
+            watch: Watch {
+                autostart: given!(autostart).or_default(true),
+                autorestart: given!(autorestart).or_default(AutoRestart::Unexpected),
+                exitcodes: given!(exitcodes).or_default(BTreeSet::from([0])),
+                starttime: given!(starttime).or_default(second),
+                startretries: given!(startretries).or_default(3),
+                stopsignal: given!(stopsignal).or_default(Signal::TERM),
+                stoptime: given!(stoptime).or_default(10 * second),
+                kill_mode: given!(kill_mode).or_default(KillMode::Tree),
+                backoff: given!(backoff).or_default(Backoff::default()),
+                restart_limit: given!(restart_limit).value().copied(),
+                priority: given!(priority).or_default(999),
+                log_maxbytes: given!(log_maxbytes).or_default(50 << 20),
+                log_backups: given!(log_backups).or_default(10),
+            },
+        })
+    }
+}
+
+fn user(item: Item<'_>) -> Option<Account> {
+    let user = values::account(item)?;
+    if !item.context.environment.root {
+        let message =
+            format!("only root can start programs as another user: this fails if `{user}` is not your own name");
+        item.warn(&message, None);
+    }
+    Some(user)
+}
+
+fn autorestart(item: Item<'_>) -> Option<AutoRestart> {
+    match item.value.as_bool() {
+        Some(true) => Some(AutoRestart::Always),
+        Some(false) => Some(AutoRestart::Never),
+        None => values::word(
+            item,
+            &[("always", AutoRestart::Always), ("never", AutoRestart::Never), ("unexpected", AutoRestart::Unexpected)],
+        ),
+    }
+}
+
+fn limits(item: Item<'_>) -> Option<BTreeMap<Resource, Limit>> {
+    let mut table = item.table("in `limits`")?;
+    let mut limits = BTreeMap::new();
+    for resource in Resource::ALL {
+        if let Given::Value(limit, _) = table.take(resource.name(), values::limit) {
+            limits.insert(*resource, limit);
+        }
+    }
+    table.finish();
+    Some(limits)
+}
+
+fn backoff(item: Item<'_>) -> Option<Backoff> {
+    let mut table = item.table("in `backoff`")?;
+    let usual = Backoff::default();
+    let backoff = Backoff {
+        initial: table.take("initial", quantity::duration).or_default(usual.initial),
+        factor: table.take("factor", |item| values::float(item, 1.0..=100.0)).or_default(usual.factor),
+        step: table.take("step", quantity::duration).or_default(usual.step),
+        max: table.take("max", quantity::duration).or_default(usual.max),
+        jitter: table.take("jitter", |item| values::float(item, 0.0..=1.0)).or_default(usual.jitter),
+    };
+    table.finish();
+    Some(backoff)
+}
+
+fn restart_limit(item: Item<'_>) -> Option<RestartLimit> {
+    let mut table = item.table("in `restart_limit`")?;
+    let burst = table.take("burst", |item| values::integer(item, 1..=1000));
+    let interval = table.take("interval", |item| match quantity::duration(item)? {
+        Duration::ZERO => item.refuse("`interval` is longer than nothing"),
+        interval => Some(interval),
+    });
+    if burst.is_absent() || interval.is_absent() {
+        let help = "write { burst = 10, interval = \"1m\" }";
+        table.lacks("`restart_limit` has both `burst` and `interval`", help);
+    }
+    table.finish();
+    Some(RestartLimit { burst: *burst.value()?, interval: *interval.value()? })
+}

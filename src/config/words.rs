@@ -1,0 +1,118 @@
+//! What people write for a name that is not known: keys of later versions, words of other supervisors,
+//! misspellings. Each gets the answer that helps most.
+#![forbid(unsafe_code)]
+
+/// Keys that the design has and this version has not: refused, since a setting that is silently without
+/// effect is worse than one that is missing.
+const LATER: &[&str] = &[
+    "alert_to",
+    "alerts",
+    "allow",
+    "capabilities",
+    "capability_bounding",
+    "cpu_affinity",
+    "depends_on",
+    "env_file",
+    "ioprio",
+    "keyring",
+    "mdwe",
+    "notify",
+    "ready",
+    "remember",
+    "restrict_paths",
+    "tty",
+];
+
+/// Words of supervisord, systemd and habit, with ours.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("args", "cmd"),
+    ("chmod", "mode"),
+    ("command", "cmd"),
+    ("cwd", "workingdir"),
+    ("directory", "workingdir"),
+    ("environment", "env"),
+    ("exec", "cmd"),
+    ("exit_codes", "exitcodes"),
+    ("file", "socket"),
+    ("files", "include"),
+    ("includes", "include"),
+    ("instances", "numprocs"),
+    ("logfile", "event_log"),
+    ("number_of_processes", "numprocs"),
+    ("process", "programs"),
+    ("processes", "programs"),
+    ("program", "programs"),
+    ("restart", "autorestart"),
+    ("service", "programs"),
+    ("services", "programs"),
+    ("startsecs", "starttime"),
+    ("stderr_logfile", "stderr"),
+    ("stdout_logfile", "stdout"),
+    ("stdout_logfile_backups", "log_backups"),
+    ("stdout_logfile_maxbytes", "log_maxbytes"),
+    ("stop_timeout", "stoptime"),
+    ("stopwaitsecs", "stoptime"),
+    ("supervisord", "supervisor"),
+    ("supplementary_groups", "groups"),
+    ("uid", "user"),
+    ("unix_http_server", "control"),
+    ("working_dir", "workingdir"),
+    ("working_directory", "workingdir"),
+];
+
+/// Longer words are no misspellings, and comparing them costs their product.
+const WORD_MAX: usize = 64;
+
+pub fn is_of_a_later_version(key: &str) -> bool {
+    LATER.contains(&key)
+}
+
+/// The known word that was probably meant: a synonym, else one that is few keystrokes away.
+pub fn meant<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if word.len() > WORD_MAX {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let word = plain(word);
+    let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == word).map(|(_, ours)| *ours);
+    let mut nearest: Option<(usize, &str)> = None;
+    for candidate in known {
+        if synonym == Some(candidate) {
+            return Some(candidate);
+        }
+        let distance = strsim::damerau_levenshtein(&word, &plain(candidate));
+        let short = word.chars().count().min(candidate.chars().count());
+        if distance <= (short / 3).max(1) && distance < short && nearest.is_none_or(|(best, _)| distance < best) {
+            nearest = Some((distance, candidate));
+        }
+    }
+    nearest.map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspellings_and_words_of_other_supervisors_lead_to_ours() {
+        let known = ["cmd", "numprocs", "stoptime", "starttime", "workingdir", "env", "user", "group", "groups"];
+        for (word, ours) in [
+            ("numproc", "numprocs"),
+            ("num_procs", "numprocs"),
+            ("command", "cmd"),
+            ("startsecs", "starttime"),
+            ("stop-time", "stoptime"),
+            ("Workingdir", "workingdir"),
+            ("working_dir", "workingdir"),
+            ("environment", "env"),
+            ("usr", "user"),
+            ("cdm", "cmd"),
+            ("groupes", "groups"),
+        ] {
+            assert_eq!(meant(word, known), Some(ours), "{word}");
+        }
+        for word in ["banana", "x", "", "é", &"c".repeat(100)] {
+            assert_eq!(meant(word, known), None, "{word}");
+        }
+    }
+}
