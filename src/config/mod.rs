@@ -31,6 +31,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
 
+pub use crate::model::event::EventLogFormat;
 use crate::model::id::{Account, NAME_MAX, ProgramName};
 use crate::model::program::Program;
 use crate::model::text;
@@ -95,12 +96,6 @@ pub struct Supervisor {
     pub state_dir: PathBuf,
     pub runtime_dir: PathBuf,
     pub shutdown_timeout: Duration,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EventLogFormat {
-    Text,
-    Json,
 }
 
 /// `[control]`.

@@ -87,6 +87,15 @@ impl fmt::Display for Kind {
     }
 }
 
+/// How events stand in the event log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventLogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
 /// One event. Fields that do not apply are absent.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Event {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::event::Event;
+use crate::model::event::{Event, EventLogFormat};
 
 /// Core → notifier.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -19,14 +19,6 @@ pub enum ToNotifier {
         /// Sent to an earlier notifier, which may have written it before it died.
         again: bool,
     },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventLogFormat {
-    #[default]
-    Text,
-    Json,
 }
 
 /// Notifier → core.
