@@ -1,0 +1,200 @@
+//! From a configured program to the request that starts one of its processes. Nothing is looked up
+//! here: names of users go as they are written, the clone finds out what they mean.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::model::id::{Account, ProcessId};
+use crate::model::program::{ErrorOutput, Execution, InheritEnv, Limit, Output, Program, Resource};
+use crate::model::template::Template;
+use crate::protocol::control::Channel;
+use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
+
+/// What every start needs to know of the supervisor.
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub root: bool,
+    pub user: String,
+    pub env: Vec<(Bytes, Bytes)>,
+    /// The limit of descriptors that it was started with, before it raised its own.
+    pub descriptors: Limit,
+}
+
+/// Variables that are meant for the supervisor itself and must not reach what it starts.
+fn is_private(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"CREDENTIALS_DIRECTORY"];
+    NAMES.contains(&name) || name.starts_with(b"LISTEN_")
+}
+
+impl Own {
+    /// The supervisor's own environment, without what is private to it.
+    pub fn environment() -> Vec<(Bytes, Bytes)> {
+        use std::os::unix::ffi::OsStringExt;
+        std::env::vars_os()
+            .map(|(name, value)| (name.into_vec(), value.into_vec()))
+            .filter(|(name, _)| !is_private(name))
+            .map(|(name, value)| (Bytes::new(name), Bytes::new(value)))
+            .collect()
+    }
+
+    /// Whether a program runs as somebody else than the supervisor.
+    fn is_other(&self, exec: &Execution) -> bool {
+        self.root && !exec.user.as_ref().is_some_and(Account::is_root)
+    }
+
+    fn inherited(&self, exec: &Execution) -> Vec<(Bytes, Bytes)> {
+        match &exec.inherit_env {
+            InheritEnv::Default if self.is_other(exec) => Vec::new(),
+            InheritEnv::Default | InheritEnv::All => self.env.clone(),
+            InheritEnv::Only(names) => {
+                let named = |name: &Bytes| names.iter().any(|known| known.as_bytes() == name.as_bytes());
+                self.env.iter().filter(|(name, _)| named(name)).cloned().collect()
+            }
+        }
+    }
+}
+
+/// As whom a program runs.
+pub fn identity(exec: &Execution) -> Identity {
+    match &exec.user {
+        None => Identity::Unchanged,
+        Some(user) => {
+            Identity::Account { user: user.clone(), group: exec.group.clone(), groups: exec.groups.clone() }
+        }
+    }
+}
+
+/// The request for one process. Descriptors and log files are added by whoever opens them.
+pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
+    let exec = &program.exec;
+    let shown = id.shown(program.numprocs);
+    let fill = |template: &Template| template.for_process(&shown, id.instance);
+    let other = own.is_other(exec);
+    let mut env: Vec<(Bytes, Template)> =
+        exec.env.iter().map(|(name, value)| (Bytes::Text(name.clone()), fill(value))).collect();
+    env.push(("TASKMASTER_PROGRAM".into(), Template::literal(id.program.as_str())));
+    env.push(("TASKMASTER_PROCESS".into(), Template::literal(shown.as_str())));
+    env.push(("TASKMASTER_INSTANCE".into(), Template::literal(id.instance.to_string())));
+    let workingdir = match &exec.workingdir {
+        Some(directory) => Some(fill(directory)),
+        None => other.then(|| Template::literal("/")),
+    };
+    StartSpec {
+        command: Command::Words(exec.cmd.iter().map(fill).collect()),
+        identity: identity(exec),
+        umask: exec.umask,
+        workingdir,
+        env,
+        inherited: own.inherited(exec),
+        inherited_by_name: matches!(exec.inherit_env, InheritEnv::Only(_)),
+        login_environment: other,
+        no_new_privileges: exec.no_new_privileges,
+        limits: limits(own, &exec.limits),
+        nice: exec.nice,
+        oom_score_adj: exec.oom_score_adj,
+        on_supervisor_death: exec.on_supervisor_death,
+        death_signal: program.watch.stopsignal.number(),
+        descriptors: Vec::new(),
+        files: Vec::new(),
+    }
+}
+
+/// A worker of our own: these numbers, nothing inherited, nothing to write with but what it is given.
+pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, targets: &[i32]) -> StartSpec {
+    StartSpec {
+        command: Command::Worker { name: name.to_owned(), argument: argument.map(str::to_owned) },
+        identity: uid.map_or(Identity::Unchanged, |uid| Identity::Worker { uid, gid: uid }),
+        umask: 0o077,
+        workingdir: Some(Template::literal("/")),
+        env: Vec::new(),
+        inherited: Vec::new(),
+        inherited_by_name: false,
+        login_environment: false,
+        no_new_privileges: Some(true),
+        limits: limits(own, &BTreeMap::new()),
+        nice: None,
+        oom_score_adj: None,
+        on_supervisor_death: crate::model::program::OnSupervisorDeath::Keep,
+        death_signal: 0,
+        descriptors: targets.iter().copied().map(Target).collect(),
+        files: Vec::new(),
+    }
+}
+
+fn limits(own: &Own, configured: &BTreeMap<Resource, Limit>) -> Vec<(Resource, Limit)> {
+    let mut limits = configured.clone();
+    limits.entry(Resource::Nofile).or_insert(own.descriptors);
+    limits.into_iter().collect()
+}
+
+/// Where one output of a process goes; `None` is nowhere.
+pub fn log_file(log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<Template> {
+    let output = match (channel, &program.exec.stderr) {
+        (Channel::Stdout, _) => &program.exec.stdout,
+        (Channel::Stderr, ErrorOutput::Own(output)) => output,
+        (Channel::Stderr, ErrorOutput::Stdout) => return None,
+    };
+    match output {
+        Output::Discard => None,
+        Output::File(path) => Some(path.for_process(&id.shown(program.numprocs), id.instance)),
+        Output::Auto => {
+            let suffix = match channel {
+                Channel::Stdout => "stdout",
+                Channel::Stderr => "stderr",
+            };
+            let path: PathBuf = log_dir.join(format!("{}.{suffix}.log", id.file_stem(program.numprocs)));
+            Some(Template::literal(path.to_string_lossy()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::program::testing::program;
+
+    fn own(root: bool) -> Own {
+        let unlimited = Limit { soft: None, hard: None };
+        let env = vec![("SECRET".into(), "s".into()), ("LANG".into(), "C".into())];
+        Own { root, user: "me".to_owned(), env, descriptors: unlimited }
+    }
+
+    fn names(spec: &StartSpec) -> Vec<String> {
+        spec.inherited.iter().map(|(name, _)| String::from_utf8_lossy(name.as_bytes()).into_owned()).collect()
+    }
+
+    #[test]
+    fn another_user_gets_nothing_of_roots_environment_unless_it_is_named() {
+        let mut program = program("web");
+        program.exec.user = Some(Account::Name("nobody".to_owned()));
+        let id = ProcessId::new(&program.name, 0);
+        let spec = start(&own(true), &program, &id);
+        assert!(names(&spec).is_empty());
+        assert!(spec.login_environment);
+        assert_eq!(spec.workingdir, Some(Template::literal("/")));
+        program.exec.inherit_env = InheritEnv::Only(["LANG".to_owned()].into());
+        assert_eq!(names(&start(&own(true), &program, &id)), ["LANG"]);
+    }
+
+    #[test]
+    fn the_same_user_keeps_environment_and_directory() {
+        let program = program("web");
+        let spec = start(&own(false), &program, &ProcessId::new(&program.name, 0));
+        assert_eq!(names(&spec), ["SECRET", "LANG"]);
+        assert_eq!((spec.workingdir, spec.login_environment), (None, false));
+    }
+
+    #[test]
+    fn auto_files_are_named_after_program_and_instance() {
+        let mut program = program("web");
+        let id = ProcessId::new(&program.name, 0);
+        let path = |program: &Program| {
+            log_file(Path::new("/l"), program, &id, Channel::Stderr).map(|template| template.render("", ""))
+        };
+        assert_eq!(path(&program).as_deref(), Some("/l/web.stderr.log"));
+        program.numprocs = 2;
+        assert_eq!(path(&program).as_deref(), Some("/l/web-0.stderr.log"));
+        program.exec.stderr = ErrorOutput::Stdout;
+        assert_eq!(path(&program), None);
+    }
+}
