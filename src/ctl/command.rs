@@ -37,6 +37,7 @@ pub struct CommandLine {
 /// One command in the shell.
 #[derive(Parser, Debug, Clone, PartialEq)]
 #[command(name = "", no_binary_name = true, disable_help_subcommand = true)]
+#[command(about = "The commands of the shell")]
 #[command(override_usage = "COMMAND [;COMMAND …]")]
 pub struct ShellLine {
     /// Print JSON
@@ -59,6 +60,7 @@ pub enum ShellAction {
 pub enum Action {
     /// Show every process, or those named
     Status {
+        /// Processes: web, web:3, web:*, a group name, a glob, all
         #[arg(value_name = "SEL")]
         selectors: Vec<String>,
     },
@@ -73,6 +75,7 @@ pub enum Action {
         /// A name or a number: HUP, SIGUSR1, 15, RTMIN+1
         #[arg(value_name = "SIG", value_parser = parse_signal)]
         signal: String,
+        /// Processes: web, web:3, web:*, a group name, a glob, all
         #[arg(value_name = "SEL", required = true)]
         selectors: Vec<String>,
     },
@@ -91,14 +94,17 @@ pub enum Action {
         #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
         #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
         lines: u32,
+        /// One process
         #[arg(value_name = "SEL")]
         selector: String,
+        /// Which of its outputs [default: stdout]
         #[arg(value_name = "stdout|stderr", value_enum, default_value = "stdout", hide_default_value = true)]
         #[arg(hide_possible_values = true)]
         channel: Output,
     },
     /// Show the process numbers of programs, or the supervisor's
     Pid {
+        /// Processes: web, web:3, web:*, a group name, a glob, all
         #[arg(value_name = "SEL")]
         selectors: Vec<String>,
     },
@@ -126,6 +132,7 @@ pub struct Change {
     /// Give the order and do not wait for the result
     #[arg(long)]
     pub no_wait: bool,
+    /// Processes: web, web:3, web:*, a group name, a glob, all
     #[arg(value_name = "SEL", required = true)]
     pub selectors: Vec<String>,
 }
@@ -258,12 +265,17 @@ pub fn names(command: &clap::Command) -> Vec<String> {
 /// The text of `help` and `help COMMAND`.
 pub fn help(mut table: clap::Command, command: Option<&str>) -> Result<String, ParseFault> {
     match command {
-        None => Ok(table.render_help().to_string()),
+        None => Ok(one_space(&table.render_help().to_string())),
         Some(name) => match table.find_subcommand_mut(name) {
-            Some(sub) => Ok(sub.render_long_help().to_string()),
+            Some(sub) => Ok(one_space(&sub.render_help().to_string())),
             None => Err(unknown_command(name, &table)),
         },
     }
+}
+
+/// The shell's table has no program name; clap leaves its space.
+fn one_space(text: &str) -> String {
+    text.replacen("Usage:  ", "Usage: ", 1)
 }
 
 fn unknown_command(name: &str, table: &clap::Command) -> ParseFault {
@@ -309,7 +321,9 @@ fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
     let argument = context(ContextKind::InvalidArg).unwrap_or_default();
     let value = context(ContextKind::InvalidValue).unwrap_or_default();
     ParseFault::Usage(match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ParseFault::Shown(error.render().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return ParseFault::Shown(one_space(&error.render().to_string()));
+        }
         ErrorKind::InvalidSubcommand => {
             return unknown_command(&context(ContextKind::InvalidSubcommand).unwrap_or_default(), table);
         }
@@ -324,10 +338,19 @@ fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             )
         }
         ErrorKind::UnknownArgument => format!("`{}` is one argument too many", escaped(&argument)),
-        ErrorKind::MissingRequiredArgument => format!("{} is missing", escaped(&argument).replace("...", "")),
+        ErrorKind::MissingRequiredArgument => {
+            let missing = argument.replace("...", "");
+            let usage = match error.get(ContextKind::Usage) {
+                Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+                _ => String::new(),
+            };
+            let usage = usage.lines().next().and_then(|line| line.strip_prefix("Usage:")).unwrap_or_default();
+            format!("{missing} is missing; usage: {}", usage.trim())
+        }
         ErrorKind::InvalidValue if value.is_empty() => format!("{} needs a value", escaped(&argument)),
+        // The only argument with a closed list of values.
         ErrorKind::InvalidValue => with_suggestion(
-            format!("`{}` is not {}", escaped(&value), escaped(argument.trim_matches(['[', ']', '<', '>']))),
+            format!("`{}` is neither stdout nor stderr", escaped(&value)),
             nearest(&value, ["stdout", "stderr"]),
         ),
         ErrorKind::ValueValidation => match std::error::Error::source(error) {

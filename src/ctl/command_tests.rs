@@ -55,8 +55,8 @@ fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
     assert_eq!(usage(&["status", "--jsn"]), "unknown option `--jsn`; did you mean `--json`?");
     assert_eq!(usage(&["signal", "TREM", "web"]), "`TREM` is not a signal; did you mean `TERM`?");
     assert_eq!(usage(&["signal", "SIGUSR3", "web"]), "`SIGUSR3` is not a signal; did you mean `USR1`?");
-    assert_eq!(usage(&["start"]), "<SEL> is missing");
-    assert_eq!(usage(&["tail", "web", "stdot"]), "`stdot` is not stdout|stderr; did you mean `stdout`?");
+    assert_eq!(usage(&["start"]), "<SEL> is missing; usage: taskmasterctl start <SEL>...");
+    assert_eq!(usage(&["tail", "web", "stdot"]), "`stdot` is neither stdout nor stderr; did you mean `stdout`?");
     assert_eq!(usage(&["version", "now"]), "`now` is one argument too many");
     assert_eq!(usage(&["exit"]), "unknown command `exit`; try `help`");
     for words in [["tail", "-n", "many", "web"], ["tail", "-n", "100001", "web"]] {

@@ -189,6 +189,10 @@ impl Shell {
         let session = Session { connector, interrupts: Some(&self.interrupts), json, in_shell: true };
         let result = session.run(action, screen);
         let left = matches!(result, Err(Failure::Left | Failure::Client(ClientError::Interrupted)));
+        if left {
+            // The terminal has shown `^C`.
+            screen.complain("");
+        }
         finish(result, screen);
         !left
     }
@@ -221,7 +225,10 @@ impl Shell {
         if asks {
             let question = match &running {
                 Ok(processes) if processes.is_empty() => "Stop the supervisor? [y/N] ".to_owned(),
-                Ok(processes) => format!("Stop all {} and the supervisor? [y/N] ", programs(processes, "", "s")),
+                Ok(processes) => match programs(processes, "", "s") {
+                    one if one.starts_with("1 ") => "Stop the running program and the supervisor? [y/N] ".to_owned(),
+                    all => format!("Stop all {all} and the supervisor? [y/N] "),
+                },
                 Err(_) => "Stop all programs and the supervisor? [y/N] ".to_owned(),
             };
             match self.answer(&question).as_deref() {

@@ -78,10 +78,13 @@ pub fn tail(
         break_on_error(printed)
     });
     if screen.terminal && !session.json {
-        let end = shown.end();
-        screen.print(end)?;
+        screen.print(shown.end())?;
     }
-    finish(outcome)
+    match outcome {
+        Ok(None) => Ok(0),
+        Ok(Some(error)) => Err(Failure::Output(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Result<u8, Failure> {
@@ -98,7 +101,11 @@ pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Resul
         }
         break_on_error(screen.print(&out))
     });
-    finish(outcome)
+    match outcome {
+        Ok(None) => Ok(0),
+        Ok(Some(error)) => Err(Failure::Output(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// An event as a line, in the colour of how bad it is.
@@ -116,16 +123,6 @@ fn break_on_error(printed: io::Result<()>) -> ControlFlow<io::Error> {
     match printed {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
-    }
-}
-
-fn finish(outcome: Result<Option<io::Error>, ClientError>) -> Result<u8, Failure> {
-    match outcome {
-        Ok(None) => Ok(0),
-        Ok(Some(error)) => Err(Failure::Output(error)),
-        // Ctrl-C is how following ends.
-        Err(ClientError::Interrupted) => Ok(0),
-        Err(error) => Err(error.into()),
     }
 }
 
