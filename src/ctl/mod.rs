@@ -1,7 +1,7 @@
 //! `taskmasterctl`: the commands, one at a time or in a shell. It holds no privilege and decides nothing:
 //! it asks the supervisor and shows the answers.
 //!
-//! `command` is the table of commands; `connect` and `client` carry a call; `run` carries out one command
+//! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
 //! with `show`, `results` and `stream` for what is printed; `shell`, `complete`, `history` and `watch` are
 //! the shell.
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod screen;
 mod shell;
 mod show;
 mod stream;
+mod usage;
 mod watch;
 
 use std::ffi::OsString;

@@ -299,4 +299,4 @@ pub fn pretty(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 #[path = "run_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -12,7 +12,7 @@ use crate::protocol::varlink::{Call, Reply};
 
 /// What was printed, for a test to look at.
 #[derive(Clone, Default)]
-pub struct Sink(Arc<Mutex<Vec<u8>>>);
+struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -30,7 +30,7 @@ impl Sink {
 }
 
 /// A supervisor that answers each call as `answer` says, one connection after the other.
-fn supervisor(answer: impl Fn(&Call) -> Vec<Reply> + Send + 'static) -> (tempfile::TempDir, Connector) {
+pub fn supervisor(answer: impl Fn(&Call) -> Vec<Reply> + Send + 'static) -> (tempfile::TempDir, Connector) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("control.sock");
     let listener = UnixListener::bind(&path).expect("binds");

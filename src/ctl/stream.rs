@@ -4,7 +4,6 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use super::client::ClientError;
 use super::run::{Failure, Session};
 use super::screen::{Paint, Screen};
 use crate::alert::line;

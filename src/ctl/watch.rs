@@ -106,3 +106,48 @@ impl Watch {
         event.severity > self.least || (self.print)(stream::shown(event, self.colour))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::ctl::run::tests::supervisor;
+    use crate::model::event::{Facts, Kind};
+    use crate::model::time::WallTime;
+    use crate::protocol::varlink::Reply;
+
+    fn event(seq: u64, kind: Kind) -> Event {
+        let time = WallTime::from_millisecond(0).expect("in range");
+        Event { seq, time, severity: kind.severity(), kind, host: String::new(), facts: Facts::default() }
+    }
+
+    #[test]
+    fn only_what_is_new_and_bad_enough_is_told_and_a_supervisor_that_counts_anew_is_new() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&asked);
+        let (_dir, connector) = supervisor(move |call| {
+            let since = call.parameters["since"].as_u64();
+            heard.lock().expect("unpoisoned").push(since);
+            let events = match since {
+                None => vec![event(7, Kind::ProcessCrashed)],
+                Some(seq) => vec![event(seq + 1, Kind::ProcessRunning), event(seq + 2, Kind::ProcessFatal)],
+            };
+            vec![Reply::done(EventsReply { events, lost: 0 })]
+        });
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let printed = Arc::clone(&lines);
+        let print = move |line: String| {
+            printed.lock().expect("unpoisoned").push(line);
+            true
+        };
+        let mut watch = Watch::new(Severity::Notice, false, Box::new(print));
+        assert!(matches!(watch.once(&connector), Ok(None)));
+        assert_eq!(watch.last, Some(9));
+        watch.contact = Contact::Lost;
+        assert!(matches!(watch.once(&connector), Ok(None)));
+        assert_eq!(*asked.lock().expect("unpoisoned"), [None, Some(7), None, Some(0)]);
+        let fatal = "1970-01-01T00:00:00.000Z CRIT process.fatal -";
+        assert_eq!(*lines.lock().expect("unpoisoned"), [fatal, "the supervisor is there", fatal]);
+    }
+}
