@@ -1,5 +1,7 @@
 //! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+mod alert;
 mod config;
+mod ctl;
 mod model;
 mod policy;
 mod protocol;
@@ -7,4 +9,5 @@ mod spawner;
 mod system;
 mod worker;
 
+pub use ctl::taskmasterctl;
 pub use spawner::main as taskmaster_spawner;

@@ -73,6 +73,25 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// JSON text with every unsafe character inside its strings written as `\\uXXXX`, which JSON itself asks
+/// only of the characters below U+0020. Line feeds between values stay.
+pub fn json_escaped(json: &str) -> Cow<'_, str> {
+    let acts = |c: char| c != '\n' && is_unsafe(c);
+    if !json.chars().any(acts) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if acts(c) {
+            // Everything unsafe lies below U+10000: one escape is one character.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// A value of `key=value` in the event log: quoted only where it must be (empty, spaces, quotes, `=`,
 /// backslashes, anything unsafe).
 pub fn log_value(text: &str) -> Cow<'_, str> {
@@ -103,6 +122,14 @@ mod tests {
         assert_eq!(log_value(""), "\"\"");
         assert_eq!(log_value("a b"), "\"a b\"");
         assert_eq!(log_value("a=\"b\\\n"), "\"a=\\\"b\\\\\\n\"");
+    }
+
+    #[test]
+    fn json_stays_the_same_json_when_it_is_escaped() {
+        let text = "a\u{9b}\u{7f}\u{202e}\u{feff}ö";
+        let json = serde_json::to_string(text).expect("serialises");
+        assert_eq!(json_escaped(&json), "\"a\\u009b\\u007f\\u202e\\ufeffö\"");
+        assert_eq!(serde_json::from_str::<String>(&json_escaped(&json)).expect("reads back"), text);
     }
 
     #[test]

@@ -1,0 +1,4 @@
+//! What becomes of an event on its way to people.
+#![forbid(unsafe_code)]
+
+pub mod line;

@@ -1,0 +1,278 @@
+//! The commands: one table, from which come the parsing of the command line and of a line in the shell, the
+//! help text and the completion.
+//!
+//! A usage error is one line that names what is wrong and the nearest right thing.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
+use crate::model::signal::Signal;
+use crate::model::text::escaped;
+use crate::protocol::control::{Channel, TAIL_LINES_MAX};
+
+/// Controls a running Taskmaster supervisor. Without a command: a shell.
+#[derive(Parser, Debug, Clone, PartialEq)]
+#[command(name = "taskmasterctl", version, disable_help_subcommand = true)]
+#[command(after_help = "SEL names processes: web, web:3, web:*, a group name, a glob, all.\n\
+Exit codes: 0 done, 1 failed, 2 usage, 3 something is not running (status), 4 no such program,\n\
+5 not permitted, 6 cannot reach the supervisor.")]
+pub struct CommandLine {
+    /// The supervisor's socket [default: $TASKMASTER_SOCKET, else the usual place]
+    #[arg(short, long, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The core starts its own shell with this: descriptors 3 and 4 are the dialer and the history.
+    #[arg(long, hide = true, conflicts_with = "socket")]
+    pub on_terminal: bool,
+    #[command(subcommand)]
+    pub action: Option<Action>,
+}
+
+/// One command in the shell.
+#[derive(Parser, Debug, Clone, PartialEq)]
+#[command(name = "", no_binary_name = true, disable_help_subcommand = true)]
+#[command(about = "The commands of the shell")]
+#[command(override_usage = "COMMAND [;COMMAND …]")]
+pub struct ShellLine {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub action: ShellAction,
+}
+
+#[derive(Subcommand, Debug, Clone, PartialEq)]
+pub enum ShellAction {
+    #[command(flatten)]
+    Action(Action),
+    /// Leave the shell
+    #[command(visible_alias = "quit")]
+    Exit,
+}
+
+#[derive(Subcommand, Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Show every process, or those named
+    Status {
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL")]
+        selectors: Vec<String>,
+    },
+    /// Start processes and wait until they run
+    Start(Change),
+    /// Stop processes and wait until they are gone
+    Stop(Change),
+    /// Stop processes and start them again
+    Restart(Change),
+    /// Send a signal to the main process of each
+    Signal {
+        /// A name or a number: HUP, SIGUSR1, 15, RTMIN+1
+        #[arg(value_name = "SIG", value_parser = parse_signal)]
+        signal: String,
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL", required = true)]
+        selectors: Vec<String>,
+    },
+    /// Read the configuration again and apply what has changed
+    Reload {
+        /// Only say what would happen
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show the end of what a process wrote
+    Tail {
+        /// Go on with what it writes
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+        #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
+        lines: u32,
+        /// One process
+        #[arg(value_name = "SEL")]
+        selector: String,
+        /// Which of its outputs [default: stdout]
+        #[arg(value_name = "stdout|stderr", value_enum, default_value = "stdout", hide_default_value = true)]
+        #[arg(hide_possible_values = true)]
+        channel: Output,
+    },
+    /// Show the process numbers of programs, or the supervisor's
+    Pid {
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL")]
+        selectors: Vec<String>,
+    },
+    /// Show the last events
+    Events {
+        /// Go on with new ones
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Open all log files anew
+    Reopen,
+    /// Show the supervisor's version
+    Version,
+    /// Show the commands, or explain one
+    Help {
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
+    /// Stop all programs, then the supervisor
+    Shutdown,
+}
+
+#[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Give the order and do not wait for the result
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Processes: web, web:3, web:*, a group name, a glob, all
+    #[arg(value_name = "SEL", required = true)]
+    pub selectors: Vec<String>,
+}
+
+/// The channel as an argument.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
+pub enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl From<Output> for Channel {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Stdout => Self::Stdout,
+            Output::Stderr => Self::Stderr,
+        }
+    }
+}
+
+/// Why no command came of the words.
+#[derive(Debug, PartialEq)]
+pub enum ParseFault {
+    /// Not a fault: help or the version was asked for.
+    Shown(String),
+    /// One line for the user.
+    Usage(String),
+}
+
+fn parse_signal(text: &str) -> Result<String, String> {
+    if Signal::parse(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let bare = text.to_ascii_uppercase();
+    let bare = bare.strip_prefix("SIG").unwrap_or(&bare);
+    Err(with_suggestion(format!("`{}` is not a signal", escaped(text)), nearest(bare, Signal::names())))
+}
+
+/// Reads the command line, without the program's own name.
+pub fn parse_command_line(words: &[OsString]) -> Result<CommandLine, ParseFault> {
+    let words = split_signal(words);
+    let name = OsString::from("taskmasterctl");
+    CommandLine::try_parse_from(std::iter::once(name).chain(words)).map_err(|error| fault(&error, &command_line()))
+}
+
+/// `signal USR1` as a single word is what Ansible's module passes.
+fn split_signal(words: &[OsString]) -> Vec<OsString> {
+    let mut out = Vec::with_capacity(words.len() + 1);
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let text = word.to_string_lossy();
+        if text == "-s" || text == "--socket" {
+            out.push(word.clone());
+            out.extend(rest.next().cloned());
+        } else if text.starts_with('-') {
+            out.push(word.clone());
+        } else {
+            match text.strip_prefix("signal ") {
+                Some(signal) => out.extend(["signal".into(), signal.trim().into()]),
+                None => out.push(word.clone()),
+            }
+            break;
+        }
+    }
+    out.extend(rest.cloned());
+    out
+}
+
+/// Reads one command of the shell.
+pub fn parse_shell(words: &[String]) -> Result<ShellLine, ParseFault> {
+    ShellLine::try_parse_from(words).map_err(|error| fault(&error, &shell_command()))
+}
+
+/// Splits a line of the shell into commands at `;` and each into words, as a shell does. Empty commands
+/// are left out.
+pub fn split_line(line: &str) -> Result<Vec<Vec<String>>, ParseFault> {
+    let mut commands = vec![String::new()];
+    let (mut quote, mut backslash) = (None, false);
+    for c in line.chars() {
+        match c {
+            ';' if quote.is_none() && !backslash => {
+                commands.push(String::new());
+                continue;
+            }
+            '\'' | '"' if !backslash && quote.is_none_or(|open| open == c) => {
+                quote = if quote.is_some() { None } else { Some(c) };
+            }
+            _ => {}
+        }
+        backslash = c == '\\' && !backslash && quote != Some('\'');
+        if let Some(last) = commands.last_mut() {
+            last.push(c);
+        }
+    }
+    let mut split = Vec::new();
+    for command in commands {
+        let words =
+            shell_words::split(&command).map_err(|_| ParseFault::Usage("a quotation mark is not closed".to_owned()))?;
+        if !words.is_empty() {
+            split.push(words);
+        }
+    }
+    Ok(split)
+}
+
+/// The table as clap sees it, of the command line.
+pub fn command_line() -> clap::Command {
+    let mut command = CommandLine::command();
+    command.build();
+    command
+}
+
+/// The table as clap sees it, of the shell.
+pub fn shell_command() -> clap::Command {
+    let mut command = ShellLine::command();
+    command.build();
+    command
+}
+
+/// The names of the table, with the other names some have.
+pub fn names(command: &clap::Command) -> Vec<String> {
+    command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_visible_aliases()))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The text of `help` and `help COMMAND`.
+pub fn help(mut table: clap::Command, command: Option<&str>) -> Result<String, ParseFault> {
+    match command {
+        None => Ok(one_space(&table.render_help().to_string())),
+        Some(name) => match table.find_subcommand_mut(name) {
+            Some(sub) => Ok(one_space(&sub.render_help().to_string())),
+            None => Err(unknown_command(name, &table)),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

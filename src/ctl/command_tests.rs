@@ -1,0 +1,105 @@
+//! Tests of the command table: what is understood, and what is said about what is not.
+use super::*;
+
+fn parse(words: &[&str]) -> Result<CommandLine, ParseFault> {
+    parse_command_line(&words.iter().map(OsString::from).collect::<Vec<_>>())
+}
+
+fn action(words: &[&str]) -> Action {
+    parse(words).expect("parses").action.expect("a command")
+}
+
+fn usage(words: &[&str]) -> String {
+    match parse(words) {
+        Err(ParseFault::Usage(text)) => text,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_command_is_understood() {
+    let web = || vec!["web".to_owned()];
+    assert_eq!(action(&["status"]), Action::Status { selectors: vec![] });
+    assert_eq!(action(&["stop", "--no-wait", "web"]), Action::Stop(Change { no_wait: true, selectors: web() }));
+    assert_eq!(action(&["signal", "usr1", "web"]), Action::Signal { signal: "usr1".to_owned(), selectors: web() });
+    assert_eq!(action(&["reload", "--dry-run"]), Action::Reload { dry_run: true });
+    assert_eq!(
+        action(&["tail", "-f", "-n", "5", "web", "stderr"]),
+        Action::Tail { follow: true, lines: 5, selector: "web".to_owned(), channel: Output::Stderr }
+    );
+    assert_eq!(action(&["events", "-f"]), Action::Events { follow: true });
+    assert_eq!(action(&["help", "stop"]), Action::Help { command: Some("stop".to_owned()) });
+    for plain in ["reopen", "version", "shutdown", "pid"] {
+        action(&[plain]);
+    }
+}
+
+#[test]
+fn json_may_stand_before_or_after_the_command() {
+    assert!(parse(&["--json", "status"]).expect("parses").json);
+    assert!(parse(&["-s", "/x", "status", "--json"]).expect("parses").json);
+}
+
+#[test]
+fn signal_and_its_name_may_come_as_one_word() {
+    let expected = Action::Signal { signal: "USR1".to_owned(), selectors: vec!["web".to_owned()] };
+    assert_eq!(action(&["signal USR1", "web"]), expected);
+    assert_eq!(action(&["-s", "/x", "signal USR1", "web"]), expected);
+}
+
+#[test]
+fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
+    assert_eq!(usage(&["sttaus"]), "unknown command `sttaus`; did you mean `status`?");
+    assert_eq!(usage(&["rest"]), "unknown command `rest`; did you mean `restart`?");
+    assert_eq!(usage(&["frobnicate"]), "unknown command `frobnicate`; try `help`");
+    assert_eq!(usage(&["status", "--jsn"]), "unknown option `--jsn`; did you mean `--json`?");
+    assert_eq!(usage(&["signal", "TREM", "web"]), "`TREM` is not a signal; did you mean `TERM`?");
+    assert_eq!(usage(&["signal", "SIGUSR3", "web"]), "`SIGUSR3` is not a signal; did you mean `USR1`?");
+    assert_eq!(usage(&["start"]), "<SEL> is missing; usage: taskmasterctl start <SEL>...");
+    assert_eq!(usage(&["tail", "web", "stdot"]), "`stdot` is neither stdout nor stderr; did you mean `stdout`?");
+    assert_eq!(usage(&["version", "now"]), "`now` is one argument too many");
+    assert_eq!(usage(&["exit"]), "unknown command `exit`; try `help`");
+    for words in [["tail", "-n", "many", "web"], ["tail", "-n", "100001", "web"]] {
+        assert_eq!(usage(&words).lines().count(), 1);
+    }
+    assert_eq!(usage(&["a\x1b[2J"]), "unknown command `a\\x1b[2J`; try `help`");
+}
+
+#[test]
+fn help_and_version_are_no_faults() {
+    assert!(matches!(parse(&["--help"]), Err(ParseFault::Shown(text)) if text.contains("Exit codes")));
+    assert!(matches!(parse(&["--version"]), Err(ParseFault::Shown(text)) if text.starts_with("taskmasterctl ")));
+    assert!(matches!(parse(&["stop", "--help"]), Err(ParseFault::Shown(text)) if text.contains("--no-wait")));
+}
+
+#[test]
+fn help_explains_every_command_and_not_the_hidden_flag() {
+    let all = help(shell_command(), None).expect("help");
+    for name in ["status", "signal", "shutdown", "exit"] {
+        assert!(all.contains(&format!("  {name}")), "{all}");
+    }
+    let whole = help(command_line(), None).expect("help");
+    assert!(!whole.contains("on-terminal") && !whole.contains("  exit"), "{whole}");
+    assert!(help(shell_command(), Some("stop")).expect("help").contains("Usage: stop [OPTIONS] <SEL>..."));
+    let unknown = ParseFault::Usage("unknown command `sotp`; did you mean `stop`?".to_owned());
+    assert_eq!(help(shell_command(), Some("sotp")), Err(unknown));
+}
+
+#[test]
+fn a_shell_line_splits_as_a_shell_does() {
+    let words = |line: &str| split_line(line).expect("splits");
+    assert_eq!(words("stop web; start 'a;b' ;; "), [vec!["stop", "web"], vec!["start", "a;b"]]);
+    assert_eq!(words(r"start a\;b"), [vec!["start", "a;b"]]);
+    assert_eq!(words(r#"start "it's;x" y"#), [vec!["start", "it's;x", "y"]]);
+    assert!(words("  ").is_empty());
+    assert_eq!(split_line("start 'a"), Err(ParseFault::Usage("a quotation mark is not closed".to_owned())));
+}
+
+#[test]
+fn the_shell_knows_exit_and_quit_and_no_socket_option() {
+    let parse = |words: &[&str]| parse_shell(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+    assert_eq!(parse(&["quit"]).expect("parses").action, ShellAction::Exit);
+    assert!(parse(&["status", "--json"]).expect("parses").json);
+    assert!(parse(&["-s", "/x", "status"]).is_err());
+    assert_eq!(parse(&["exti"]), Err(ParseFault::Usage("unknown command `exti`; did you mean `exit`?".to_owned())));
+}

@@ -1,0 +1,173 @@
+//! Completion in the shell: commands, options and values from the table of commands, programs and
+//! processes from the supervisor, signals from the model.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+
+use clap::{Arg, Command};
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::validate::Validator;
+use rustyline::{Context, Helper};
+
+use super::command;
+use crate::model::signal::Signal;
+use crate::model::text::escaped;
+use crate::protocol::control::Process;
+
+/// What can stand where the cursor is.
+pub fn candidates(table: &Command, before: &[&str], word: &str, names: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    let mut found: Vec<String> = match before.split_first() {
+        None => command::names(table),
+        Some((name, arguments)) => match table.find_subcommand(name) {
+            Some(sub) if word.starts_with('-') => options(sub),
+            Some(sub) => values(table, sub, arguments, names),
+            None => Vec::new(),
+        },
+    };
+    found.retain(|candidate| candidate.starts_with(word) || candidate.eq_ignore_ascii_case(word));
+    found
+}
+
+fn options(sub: &Command) -> Vec<String> {
+    let visible = sub.get_arguments().filter(|argument| !argument.is_hide_set());
+    visible.filter_map(|argument| argument.get_long().map(|long| format!("--{long}"))).collect()
+}
+
+fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    let takes_value = |word: &str| {
+        sub.get_opts().any(|option| {
+            let long = option.get_long().is_some_and(|long| word == format!("--{long}"));
+            let short = option.get_short().is_some_and(|short| word == format!("-{short}"));
+            option.get_action().takes_values() && (long || short)
+        })
+    };
+    if before.last().is_some_and(|word| takes_value(word)) {
+        return Vec::new();
+    }
+    let mut positional = 0;
+    let mut value_of_option = false;
+    for word in before {
+        if std::mem::take(&mut value_of_option) {
+            continue;
+        }
+        value_of_option = takes_value(word);
+        positional += usize::from(!word.starts_with('-'));
+    }
+    // The last place takes whatever follows where it takes several.
+    let several = |place: &&Arg| place.get_num_args().is_some_and(|count| count.max_values() > 1);
+    let place = sub.get_positionals().nth(positional).or_else(|| sub.get_positionals().find(several));
+    match place.map(|place| place.get_id().as_str()) {
+        Some("selectors" | "selector") => names(),
+        Some("signal") => Signal::names().map(str::to_owned).collect(),
+        Some("channel") => vec!["stdout".to_owned(), "stderr".to_owned()],
+        Some("command") => command::names(table),
+        _ => Vec::new(),
+    }
+}
+
+/// The names that select something: processes, programs, groups, and all of them.
+pub fn selectors(processes: &[Process]) -> Vec<String> {
+    let mut names = BTreeSet::from(["all".to_owned()]);
+    for process in processes {
+        names.insert(process.process.clone());
+        names.insert(process.program.to_string());
+        names.extend(process.group_name.clone());
+    }
+    // A name that a shell would split, or a terminal act on, has to be typed by hand.
+    names.retain(|name| escaped(name) == *name && shell_words::quote(name) == *name);
+    names.into_iter().collect()
+}
+
+/// What the line editor asks.
+pub struct ShellHelper {
+    table: Command,
+    names: Box<dyn Fn() -> Vec<String>>,
+    /// Off while a question is asked.
+    pub enabled: bool,
+}
+
+impl ShellHelper {
+    pub fn new(names: Box<dyn Fn() -> Vec<String>>) -> Self {
+        Self { table: command::shell_command(), names, enabled: true }
+    }
+}
+
+impl Completer for ShellHelper {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if !self.enabled {
+            return Ok((position, Vec::new()));
+        }
+        let line = line.get(..position).unwrap_or(line);
+        let command_start = line.rfind(';').map_or(0, |at| at + 1);
+        let part = &line[command_start..];
+        let word_start =
+            part.rfind(char::is_whitespace).map_or(0, |at| at + part[at..].chars().next().map_or(1, char::len_utf8));
+        let before: Vec<&str> = part[..word_start].split_whitespace().collect();
+        let word = &part[word_start..];
+        let found = candidates(&self.table, &before, word, || (self.names)());
+        let pair = |name: String| Pair { replacement: format!("{name} "), display: name };
+        Ok((command_start + word_start, found.into_iter().map(pair).collect()))
+    }
+}
+
+impl Hinter for ShellHelper {
+    type Hint = String;
+}
+impl Highlighter for ShellHelper {}
+impl Validator for ShellHelper {}
+impl Helper for ShellHelper {}
+
+#[cfg(test)]
+mod tests {
+    use rustyline::history::MemHistory;
+
+    use super::*;
+    use crate::ctl::show::tests::process;
+    use crate::model::state::State;
+
+    fn complete(line: &str) -> (usize, Vec<String>) {
+        let helper = ShellHelper::new(Box::new(|| {
+            let mut two = process("web:1", State::Running);
+            two.group_name = Some("front end".to_owned());
+            selectors(&[process("web:0", State::Running), two, process("db", State::Running)])
+        }));
+        let history = MemHistory::new();
+        let (start, pairs) = helper.complete(line, line.len(), &Context::new(&history)).expect("completes");
+        (start, pairs.into_iter().map(|pair| pair.display).collect())
+    }
+
+    fn names(line: &str) -> Vec<String> {
+        complete(line).1
+    }
+
+    #[test]
+    fn the_first_word_is_a_command() {
+        assert_eq!(names("st"), ["status", "start", "stop"]);
+        assert_eq!(names("q"), ["quit"]);
+        assert_eq!(complete("stop web; sta"), (10, vec!["status".to_owned(), "start".to_owned()]));
+        assert!(names("frob x").is_empty());
+    }
+
+    #[test]
+    fn names_of_processes_programs_and_groups_follow() {
+        assert_eq!(names("stop "), ["all", "db", "web", "web:0", "web:1"]);
+        assert_eq!(names("stop db we"), ["web", "web:0", "web:1"]);
+        assert_eq!(complete("tail -n 5 d"), (10, vec!["db".to_owned()]));
+        assert!(names("tail -n ").is_empty());
+        assert!(names("version ").is_empty());
+    }
+
+    #[test]
+    fn options_signals_channels_and_commands_stand_where_they_belong() {
+        assert_eq!(names("stop --n"), ["--no-wait"]);
+        assert!(names("status --").contains(&"--json".to_owned()));
+        assert_eq!(names("signal US"), ["USR1", "USR2"]);
+        assert_eq!(names("signal USR1 d"), ["db"]);
+        assert_eq!(names("tail db std"), ["stdout", "stderr"]);
+        assert_eq!(names("help sh"), ["shutdown"]);
+    }
+}

@@ -1,0 +1,214 @@
+//! What became of an order, process by process, and what a reload did: supervisorctl's lines for scripts,
+//! fuller ones for people.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+
+use super::screen::{Paint, Screen};
+use crate::model::text::escaped;
+use crate::protocol::control::{ChangeReply, ChangeResult, Outcome, ReloadReply};
+
+/// Which order the results are of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    Start,
+    Stop,
+    Restart,
+    Signal,
+}
+
+impl Order {
+    /// Whether the process got where the order wanted it.
+    fn is_done(self, outcome: Outcome) -> bool {
+        // supervisorctl counts the stop of a stopped process as done.
+        outcome.is_success() || (self == Self::Stop && outcome == Outcome::NotRunning)
+    }
+}
+
+/// 0 if every process got there, else 1.
+pub fn exit_code(order: Order, reply: &ChangeReply) -> u8 {
+    u8::from(!reply.results.iter().all(|result| order.is_done(result.outcome)))
+}
+
+/// supervisorctl's lines. `ran` says whether a process ran before a restart.
+pub fn lines(order: Order, reply: &ChangeReply, ran: impl Fn(&str) -> bool) -> String {
+    let mut out = String::new();
+    if order == Order::Restart {
+        for result in &reply.results {
+            let stopped = matches!(
+                result.outcome,
+                Outcome::Started | Outcome::Stopped | Outcome::SpawnError | Outcome::AbnormalTermination
+            );
+            if stopped && ran(&result.process) {
+                let _ = writeln!(out, "{}: stopped", escaped(&result.process));
+            }
+        }
+    }
+    for result in &reply.results {
+        let _ = writeln!(out, "{}: {}", escaped(&result.process), word(result.outcome));
+    }
+    out
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Started => "started",
+        Outcome::Stopped => "stopped",
+        Outcome::Signalled => "signalled",
+        Outcome::Ordered => "ordered",
+        Outcome::AlreadyStarted => "ERROR (already started)",
+        Outcome::NotRunning => "ERROR (not running)",
+        Outcome::SpawnError => "ERROR (spawn error)",
+        Outcome::AbnormalTermination => "ERROR (abnormal termination)",
+        Outcome::Superseded => "ERROR (superseded)",
+    }
+}
+
+/// supervisorctl's line for a name that nothing has.
+pub fn no_such(selector: &str) -> String {
+    format!("{}: ERROR (no such process)\n", escaped(selector))
+}
+
+/// The same for people, with the reason where there is one.
+pub fn friendly(order: Order, reply: &ChangeReply, screen: &Screen) -> String {
+    let mut out = String::new();
+    for result in &reply.results {
+        let paint = match result.outcome {
+            Outcome::AlreadyStarted | Outcome::NotRunning if order.is_done(result.outcome) => Paint::Plain,
+            outcome if order.is_done(outcome) => Paint::Good,
+            _ => Paint::Bad,
+        };
+        let _ = write!(out, "{}: {}", escaped(&result.process), screen.painted(words(order, result), paint));
+        match &result.detail {
+            Some(detail) => {
+                let _ = writeln!(out, ": {}", escaped(detail));
+            }
+            None => out.push('\n'),
+        }
+    }
+    out
+}
+
+fn words(order: Order, result: &ChangeResult) -> &'static str {
+    match result.outcome {
+        Outcome::Started if order == Order::Restart => "restarted",
+        Outcome::Started => "started",
+        Outcome::Stopped => "stopped",
+        Outcome::Signalled => "signalled",
+        Outcome::Ordered => "ordered, not waited for",
+        Outcome::AlreadyStarted => "was already started",
+        Outcome::NotRunning if order == Order::Stop => "was not running",
+        Outcome::NotRunning => "is not running",
+        Outcome::SpawnError => "could not be executed",
+        Outcome::AbnormalTermination => "ended before it was running",
+        Outcome::Superseded => "something else was asked of it meanwhile",
+    }
+}
+
+/// What a reload did or would do, a program a line.
+pub fn plan(reply: &ReloadReply, dry_run: bool, terminal: bool) -> String {
+    let plan = &reply.plan;
+    let mut out = String::new();
+    for (names, word) in
+        [(&plan.added, "added"), (&plan.restarted, "restarted"), (&plan.removed, "removed"), (&plan.changed, "changed")]
+    {
+        for name in names {
+            let _ = writeln!(out, "{name}: {word}");
+        }
+    }
+    for setting in &plan.needs_restart {
+        let _ = writeln!(out, "{}: needs a restart of the supervisor", escaped(setting));
+    }
+    if terminal {
+        if out.is_empty() {
+            out.push_str("nothing has changed\n");
+        } else if dry_run {
+            out.push_str("this is what would happen; `reload` does it\n");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::ProgramName;
+    use crate::protocol::control::Plan;
+
+    fn reply(results: &[(&str, Outcome)]) -> ChangeReply {
+        let result = |(process, outcome): &(&str, Outcome)| ChangeResult {
+            process: (*process).to_owned(),
+            outcome: *outcome,
+            detail: None,
+        };
+        ChangeReply { results: results.iter().map(result).collect() }
+    }
+
+    #[test]
+    fn scripts_get_supervisorctls_words() {
+        let all = reply(&[
+            ("a", Outcome::Started),
+            ("b", Outcome::Stopped),
+            ("c", Outcome::Signalled),
+            ("d", Outcome::AlreadyStarted),
+            ("e", Outcome::NotRunning),
+            ("f", Outcome::SpawnError),
+            ("g\n", Outcome::AbnormalTermination),
+        ]);
+        assert_eq!(
+            lines(Order::Start, &all, |_| true),
+            "a: started\nb: stopped\nc: signalled\nd: ERROR (already started)\ne: ERROR (not running)\n\
+             f: ERROR (spawn error)\ng\\n: ERROR (abnormal termination)\n"
+        );
+        assert_eq!(no_such("wbe"), "wbe: ERROR (no such process)\n");
+    }
+
+    #[test]
+    fn a_restart_tells_first_what_stopped_and_then_what_started() {
+        let both = reply(&[("a", Outcome::Started), ("b", Outcome::SpawnError), ("c", Outcome::Started)]);
+        assert_eq!(
+            lines(Order::Restart, &both, |name| name != "c"),
+            "a: stopped\nb: stopped\na: started\nb: ERROR (spawn error)\nc: started\n"
+        );
+    }
+
+    #[test]
+    fn what_was_so_already_is_done_but_a_signal_needs_a_process() {
+        assert_eq!(exit_code(Order::Start, &reply(&[("a", Outcome::AlreadyStarted)])), 0);
+        assert_eq!(exit_code(Order::Stop, &reply(&[("a", Outcome::NotRunning)])), 0);
+        assert_eq!(exit_code(Order::Signal, &reply(&[("a", Outcome::NotRunning)])), 1);
+        assert_eq!(exit_code(Order::Start, &reply(&[("a", Outcome::Started), ("b", Outcome::SpawnError)])), 1);
+        assert_eq!(exit_code(Order::Start, &reply(&[])), 0);
+    }
+
+    #[test]
+    fn people_are_told_the_reason_on_one_line() {
+        let mut failed = reply(&[("web", Outcome::SpawnError)]);
+        failed.results[0].detail = Some("executing /x:\nNo such file".to_owned());
+        let screen = Screen::of(Box::new(Vec::new()), Box::new(Vec::new()), true);
+        let text = friendly(Order::Start, &failed, &screen);
+        assert_eq!(text, "web: could not be executed: executing /x:\\nNo such file\n");
+    }
+
+    #[test]
+    fn a_plan_is_a_line_for_each_program_that_is_touched() {
+        let name = |text| ProgramName::new(text).expect("a name");
+        let touched = Plan {
+            added: vec![name("new")],
+            removed: vec![name("old")],
+            restarted: vec![name("web")],
+            changed: vec![name("db")],
+            unchanged: vec![name("same")],
+            needs_restart: vec!["supervisor.log_dir".to_owned()],
+        };
+        let touched = ReloadReply { plan: touched, warnings: vec![] };
+        assert_eq!(
+            plan(&touched, false, false),
+            "new: added\nweb: restarted\nold: removed\ndb: changed\n\
+             supervisor.log_dir: needs a restart of the supervisor\n"
+        );
+        assert!(plan(&touched, true, true).ends_with("this is what would happen; `reload` does it\n"));
+        assert_eq!(plan(&ReloadReply::default(), false, false), "");
+        assert_eq!(plan(&ReloadReply::default(), false, true), "nothing has changed\n");
+    }
+}

@@ -1,0 +1,302 @@
+//! Carries out one command: asks, prints the answer, and says with which exit code it ended.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::client::{Client, ClientError, understood};
+use super::command::{self, Action, Change, ParseFault};
+use super::connect::Connector;
+use super::results::{self, Order};
+use super::screen::Screen;
+use super::{show, stream};
+use crate::model::state::State;
+use crate::model::text::{escaped, json_escaped};
+use crate::protocol::control::{
+    ChangeCall, ChangeReply, Method, NoParameters, Process, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall,
+    StatusReply, VersionReply,
+};
+use crate::system::terminal::Interrupts;
+
+/// Why a command did not get to its end.
+#[derive(Debug)]
+pub enum Failure {
+    Client(ClientError),
+    /// The order was given, but nobody waits for its result any more.
+    Left,
+    /// Standard output took no more.
+    Output(io::Error),
+    Usage(String),
+    /// Everything has been said already.
+    Told(u8),
+}
+
+impl Failure {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) => error.exit_code(),
+            Self::Left => 1,
+            // `taskmasterctl … | head` has what it wanted.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Told(code) => *code,
+        }
+    }
+
+    /// The line for the user, if there is something to say.
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Self::Client(ClientError::Interrupted) | Self::Told(_) => None,
+            Self::Client(error) => Some(error.to_string()),
+            Self::Left => Some("no longer waiting; the order stands, `status` shows how it goes".to_owned()),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Output(error) => Some(format!("cannot write the output: {error}")),
+            Self::Usage(line) => Some(line.clone()),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// What every command needs.
+pub struct Session<'a> {
+    pub connector: &'a Connector,
+    pub interrupts: Option<&'a Interrupts>,
+    pub json: bool,
+    pub in_shell: bool,
+}
+
+impl Session<'_> {
+    pub fn client(&self) -> Result<Client<'_>, ClientError> {
+        Ok(Client::new(self.connector.connect()?, self.interrupts))
+    }
+
+    fn ask(&self, method: Method, parameters: &impl Serialize) -> Result<Value, ClientError> {
+        self.client()?.call_raw(method, parameters)
+    }
+
+    /// Carries out one command; its exit code.
+    pub fn run(&self, action: &Action, screen: &mut Screen) -> Result<u8, Failure> {
+        match action {
+            Action::Status { selectors } => self.status(selectors, screen),
+            Action::Start(change) => self.change(Order::Start, change, screen),
+            Action::Stop(change) => self.change(Order::Stop, change, screen),
+            Action::Restart(change) => self.change(Order::Restart, change, screen),
+            Action::Signal { signal, selectors } => {
+                let call = SignalCall { signal: signal.clone(), selectors: selectors.clone() };
+                let answer = self.ordered(self.ask(Method::Signal, &call), screen)?;
+                self.show_change(Order::Signal, answer, None, screen)
+            }
+            Action::Reload { dry_run } => self.reload(*dry_run, screen),
+            Action::Tail { follow, lines, selector, channel } => {
+                stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
+            }
+            Action::Pid { selectors } => self.pid(selectors, screen),
+            Action::Events { follow } => stream::events(self, screen, *follow),
+            Action::Reopen => self.plain(Method::Reopen, "log files are open anew\n", screen),
+            Action::Version => self.version(screen),
+            Action::Help { command } => self.help(command.as_deref(), screen),
+            Action::Shutdown => self.shutdown(screen),
+        }
+    }
+
+    pub fn processes(&self, selectors: &[String]) -> Result<Vec<Process>, ClientError> {
+        let answer = self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?;
+        Ok(understood::<StatusReply>(answer)?.processes)
+    }
+
+    fn status(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+        let processes = self.known(self.processes(selectors), screen)?;
+        if self.json {
+            screen.print(&pretty(&processes))?;
+        } else if !screen.terminal {
+            screen.print(&show::lines(&processes, &TimeZone::system()))?;
+        } else if processes.is_empty() {
+            screen.print("no programs are configured\n")?;
+        } else {
+            screen.print(&show::table(&processes, screen.width(), screen.colour, &TimeZone::system()))?;
+        }
+        let all_run = processes.iter().all(|process| matches!(process.state, State::Running | State::Starting));
+        Ok(if all_run { 0 } else { 3 })
+    }
+
+    /// In a script, a name that nothing has is told as supervisorctl tells it.
+    fn known<T>(&self, answer: Result<T, ClientError>, screen: &mut Screen) -> Result<T, Failure> {
+        match answer {
+            Err(ClientError::Refused(Refusal::NoSuchProgram { selector, suggestion }))
+                if !screen.terminal && !self.json =>
+            {
+                screen.print(&results::no_such(&selector))?;
+                if suggestion.is_some() {
+                    let refusal = Refusal::NoSuchProgram { selector, suggestion };
+                    screen.complain(&format!("taskmasterctl: {}", ClientError::Refused(refusal)));
+                }
+                Err(Failure::Told(4))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// As [`Session::known`], for an order that stands when nobody waits for it any more.
+    fn ordered<T>(&self, answer: Result<T, ClientError>, screen: &mut Screen) -> Result<T, Failure> {
+        match answer {
+            Err(ClientError::Interrupted) => Err(Failure::Left),
+            other => self.known(other, screen),
+        }
+    }
+
+    fn change(&self, order: Order, change: &Change, screen: &mut Screen) -> Result<u8, Failure> {
+        let method = match order {
+            Order::Start => Method::Start,
+            Order::Stop => Method::Stop,
+            Order::Restart => Method::Restart,
+            Order::Signal => Method::Signal,
+        };
+        // supervisorctl tells a stop only of what ran. Where `status` is not permitted, all count as running.
+        let asks = order == Order::Restart && !screen.terminal && !self.json;
+        let ran: Option<BTreeSet<String>> = asks.then(|| self.processes(&change.selectors).ok()).flatten().map(|all| {
+            let alive = all.into_iter().filter(|process| process.pid.is_some());
+            alive.map(|process| process.process).collect()
+        });
+        let call = ChangeCall { selectors: change.selectors.clone(), wait: !change.no_wait };
+        let answer = self.ordered(self.ask(method, &call), screen)?;
+        self.show_change(order, answer, ran.as_ref(), screen)
+    }
+
+    fn show_change(
+        &self,
+        order: Order,
+        answer: Value,
+        ran: Option<&BTreeSet<String>>,
+        screen: &mut Screen,
+    ) -> Result<u8, Failure> {
+        let json = self.json.then(|| pretty(&answer));
+        let reply: ChangeReply = understood(answer)?;
+        let text = match json {
+            Some(json) => json,
+            None if screen.terminal => results::friendly(order, &reply, screen),
+            None => results::lines(order, &reply, |name| ran.is_none_or(|ran| ran.contains(name))),
+        };
+        screen.print(&text)?;
+        Ok(results::exit_code(order, &reply))
+    }
+
+    fn reload(&self, dry_run: bool, screen: &mut Screen) -> Result<u8, Failure> {
+        let answer = match self.ask(Method::Reload, &ReloadCall { dry_run }) {
+            // The faults speak for themselves: no name before the first line, which is a place in a file.
+            Err(error @ ClientError::Refused(Refusal::ConfigRejected { .. })) => {
+                screen.complain(&error.to_string());
+                screen.complain("taskmasterctl: the configuration was not accepted; nothing has changed");
+                return Err(Failure::Told(1));
+            }
+            other => self.ordered(other, screen)?,
+        };
+        if self.json {
+            screen.print(&pretty(&answer))?;
+            return Ok(0);
+        }
+        let reply: ReloadReply = understood(answer)?;
+        for line in reply.warnings.iter().flat_map(|warning| warning.lines()) {
+            screen.complain(&escaped(line));
+        }
+        screen.print(&results::plan(&reply, dry_run, screen.terminal))?;
+        Ok(0)
+    }
+
+    fn pid(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+        if selectors.is_empty() {
+            let answer = self.ask(Method::Version, &NoParameters {})?;
+            let reply: VersionReply = understood(answer)?;
+            screen.print(&format!("{}\n", reply.pid))?;
+            return Ok(0);
+        }
+        let processes = self.known(self.processes(selectors), screen)?;
+        if self.json {
+            screen.print(&pretty(&processes))?;
+        } else {
+            let mut out = String::new();
+            for process in &processes {
+                // supervisorctl's 0 keeps line and process together.
+                let _ = writeln!(out, "{}", process.pid.unwrap_or(0));
+            }
+            screen.print(&out)?;
+        }
+        Ok(u8::from(processes.iter().any(|process| process.pid.is_none())))
+    }
+
+    fn plain(&self, method: Method, words: &str, screen: &mut Screen) -> Result<u8, Failure> {
+        let answer = self.ordered(self.ask(method, &NoParameters {}), screen)?;
+        if self.json {
+            screen.print(&pretty(&answer))?;
+        } else if screen.terminal {
+            screen.print(words)?;
+        }
+        Ok(0)
+    }
+
+    fn version(&self, screen: &mut Screen) -> Result<u8, Failure> {
+        let answer = self.ask(Method::Version, &NoParameters {})?;
+        if self.json {
+            screen.print(&pretty(&answer))?;
+            return Ok(0);
+        }
+        let reply: VersionReply = understood(answer)?;
+        let version = escaped(&reply.version);
+        let ours = env!("CARGO_PKG_VERSION");
+        screen.print(&match (screen.terminal, version == ours) {
+            (false, _) => format!("{version}\n"),
+            (true, true) => format!("taskmasterd {version}, pid {}\n", reply.pid),
+            (true, false) => format!("taskmasterd {version}, pid {}; taskmasterctl {ours}\n", reply.pid),
+        })?;
+        Ok(0)
+    }
+
+    fn help(&self, command: Option<&str>, screen: &mut Screen) -> Result<u8, Failure> {
+        let table = if self.in_shell { command::shell_command() } else { command::command_line() };
+        match command::help(table, command) {
+            Ok(text) | Err(ParseFault::Shown(text)) => {
+                screen.print(&text)?;
+                Ok(0)
+            }
+            Err(ParseFault::Usage(line)) => Err(Failure::Usage(line)),
+        }
+    }
+
+    fn shutdown(&self, screen: &mut Screen) -> Result<u8, Failure> {
+        match self.ask(Method::Shutdown, &NoParameters {}) {
+            Ok(answer) if self.json => screen.print(&pretty(&answer))?,
+            // It does already what was asked.
+            Ok(_) | Err(ClientError::Refused(Refusal::ShuttingDown {})) => screen.print("Shut down\n")?,
+            Err(ClientError::Interrupted) => return Err(Failure::Left),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(0)
+    }
+}
+
+/// JSON with two spaces of indent, safe to show.
+pub fn pretty(value: &impl Serialize) -> String {
+    // Our own types and JSON values have string keys only: serialising cannot fail.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    format!("{}\n", json_escaped(&text))
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,141 @@
+//! The commands that print as things happen: `tail` and `events`.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::ops::ControlFlow;
+
+use super::run::{Failure, Session};
+use super::screen::{Paint, Screen};
+use crate::alert::line;
+use crate::model::event::Event;
+use crate::model::text::{escaped, escaped_line, json_escaped};
+use crate::protocol::control::{Channel, EventsCall, EventsReply, Method, TailCall, TailReply};
+
+/// Makes a program's output safe to show piece by piece, whatever the pieces are cut like.
+#[derive(Default)]
+struct Lines {
+    /// The last piece ended in a carriage return, which belongs to a line feed that may still come.
+    carriage_return: bool,
+    mid_line: bool,
+}
+
+impl Lines {
+    fn shown(&mut self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let text = if std::mem::take(&mut self.carriage_return) { format!("\r{text}") } else { text.to_owned() };
+        let body = match text.strip_suffix('\r') {
+            Some(body) => {
+                self.carriage_return = true;
+                body
+            }
+            None => &text,
+        };
+        for piece in body.split_inclusive('\n') {
+            let (line, end) = match piece.strip_suffix('\n') {
+                // A terminal's line end is a line end, not a sign to show.
+                Some(line) => (line.strip_suffix('\r').unwrap_or(line), "\n"),
+                None => (piece, ""),
+            };
+            out.push_str(&escaped_line(line.as_bytes()));
+            out.push_str(end);
+            self.mid_line = end.is_empty();
+        }
+        out
+    }
+
+    fn end(&self) -> &'static str {
+        if self.mid_line { "\n" } else { "" }
+    }
+}
+
+pub fn tail(
+    session: &Session<'_>,
+    screen: &mut Screen,
+    selector: &str,
+    channel: Channel,
+    lines: u32,
+    follow: bool,
+) -> Result<u8, Failure> {
+    let call = TailCall { selectors: vec![selector.to_owned()], channel, lines, follow };
+    let mut shown = Lines::default();
+    let mut process: Option<String> = None;
+    let mut client = session.client()?;
+    let outcome = client.call_more(Method::Tail, &call, |reply: TailReply| {
+        let printed = if session.json {
+            print_json(screen, &reply)
+        } else if screen.terminal {
+            // Only one process is followed as a rule; where there are several, each piece says whose it is.
+            let other = process.as_ref().is_some_and(|before| *before != reply.process);
+            let head =
+                if other { format!("{}==> {} <==\n", shown.end(), escaped(&reply.process)) } else { String::new() };
+            let text = head + &shown.shown(&reply.text);
+            process = Some(reply.process);
+            screen.print(&text)
+        } else {
+            screen.print_bytes(reply.text.as_bytes())
+        };
+        break_on_error(printed)
+    });
+    if screen.terminal && !session.json {
+        screen.print(shown.end())?;
+    }
+    match outcome {
+        Ok(None) => Ok(0),
+        Ok(Some(error)) => Err(Failure::Output(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Result<u8, Failure> {
+    let call = EventsCall { follow, since: None };
+    let mut client = session.client()?;
+    let outcome = client.call_more(Method::Events, &call, |reply: EventsReply| {
+        let mut out = String::new();
+        for event in &reply.events {
+            out.push_str(&if session.json { line::json(event) } else { shown(event, screen.colour) });
+            out.push('\n');
+        }
+        if reply.lost > 0 {
+            screen.complain(&format!("taskmasterctl: {} events came too fast and are missing here", reply.lost));
+        }
+        break_on_error(screen.print(&out))
+    });
+    match outcome {
+        Ok(None) => Ok(0),
+        Ok(Some(error)) => Err(Failure::Output(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An event as a line, in the colour of how bad it is.
+pub fn shown(event: &Event, colour: bool) -> String {
+    let text = line::text(event);
+    if colour { Paint::of_severity(event.severity).on(&text) } else { text }
+}
+
+fn print_json(screen: &mut Screen, reply: &TailReply) -> io::Result<()> {
+    let json = serde_json::to_string(reply).unwrap_or_default();
+    screen.print(&format!("{}\n", json_escaped(&json)))
+}
+
+fn break_on_error(printed: io::Result<()>) -> ControlFlow<io::Error> {
+    match printed {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_escaped_line_by_line_however_it_is_cut() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.shown("a\x1b[2J\tb\r\nc"), "a\\x1b[2J\tb\nc");
+        assert_eq!(lines.end(), "\n");
+        assert_eq!(lines.shown("d\r"), "d");
+        assert_eq!(lines.shown("\ne\rf\n"), "\ne\\rf\n");
+        assert_eq!(lines.end(), "");
+    }
+}

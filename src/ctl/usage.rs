@@ -1,0 +1,110 @@
+//! What is said when the words are no command: one line of ours in place of clap's several, naming what is
+//! wrong and the nearest right thing.
+#![forbid(unsafe_code)]
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::command::{ParseFault, names};
+use crate::model::text::escaped;
+
+/// The shell's table has no program name; clap leaves its space.
+pub fn one_space(text: &str) -> String {
+    text.replacen("Usage:  ", "Usage: ", 1)
+}
+
+pub fn unknown_command(name: &str, table: &clap::Command) -> ParseFault {
+    let known = names(table);
+    let suggestion = nearest(name, known.iter().map(String::as_str));
+    let what = format!("unknown command `{}`", escaped(name));
+    ParseFault::Usage(if suggestion.is_some() {
+        with_suggestion(what, suggestion)
+    } else {
+        format!("{what}; try `help`")
+    })
+}
+
+pub fn with_suggestion(what: String, suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(near) => format!("{what}; did you mean `{near}`?"),
+        None => what,
+    }
+}
+
+/// The candidate that was most likely meant, if any is near.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| {
+        let unfinished = word.len() >= 3 && candidate.starts_with(word);
+        if unfinished { 1 } else { strsim::osa_distance(word, candidate) }
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Puts clap's error into one line of ours.
+pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(" ")),
+        _ => None,
+    };
+    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    ParseFault::Usage(match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return ParseFault::Shown(one_space(&error.render().to_string()));
+        }
+        ErrorKind::InvalidSubcommand => {
+            return unknown_command(&context(ContextKind::InvalidSubcommand).unwrap_or_default(), table);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing; try `help`".to_owned()
+        }
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let options = all_options(table);
+            with_suggestion(
+                format!("unknown option `{}`", escaped(&argument)),
+                nearest(&argument, options.iter().map(String::as_str)),
+            )
+        }
+        ErrorKind::UnknownArgument => format!("`{}` is one argument too many", escaped(&argument)),
+        ErrorKind::MissingRequiredArgument => {
+            let missing = argument.replace("...", "");
+            let usage = match error.get(ContextKind::Usage) {
+                Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+                _ => String::new(),
+            };
+            let usage = usage.lines().next().and_then(|line| line.strip_prefix("Usage:")).unwrap_or_default();
+            format!("{missing} is missing; usage: {}", usage.trim())
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("{} needs a value", escaped(&argument)),
+        // The only argument with a closed list of values.
+        ErrorKind::InvalidValue => with_suggestion(
+            format!("`{}` is neither stdout nor stderr", escaped(&value)),
+            nearest(&value, ["stdout", "stderr"]),
+        ),
+        ErrorKind::ValueValidation => match std::error::Error::source(error) {
+            Some(reason) if argument == "<SIG>" => escaped(&reason.to_string()).into_owned(),
+            Some(reason) => format!("{}: {}", escaped(&argument), escaped(&reason.to_string())),
+            None => format!("`{}` is not a value of {}", escaped(&value), escaped(&argument)),
+        },
+        _ => {
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or_default();
+            escaped(line.strip_prefix("error: ").unwrap_or(line)).into_owned()
+        }
+    })
+}
+
+fn all_options(table: &clap::Command) -> Vec<String> {
+    let commands = std::iter::once(table).chain(table.get_subcommands());
+    commands
+        .flat_map(clap::Command::get_arguments)
+        .filter(|argument| !argument.is_hide_set())
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect()
+}
