@@ -6,8 +6,10 @@ mod model;
 mod policy;
 mod protocol;
 mod spawner;
+mod supervisor;
 mod system;
 mod worker;
 
 pub use ctl::taskmasterctl;
 pub use spawner::main as taskmaster_spawner;
+pub use supervisor::main as taskmasterd;

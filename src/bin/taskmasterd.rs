@@ -1,1 +1,5 @@
-fn main() {}
+//! The supervisor; see `taskmaster::taskmasterd`.
+
+fn main() -> std::process::ExitCode {
+    taskmaster::taskmasterd()
+}

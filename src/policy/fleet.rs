@@ -22,6 +22,9 @@ use super::reload::{self, Change};
 #[derive(Clone, PartialEq, Debug)]
 pub struct Order {
     pub id: ProcessId,
+    /// The program as it was when this was decided: the process may be forgotten by now.
+    pub program: Arc<Program>,
+    pub restarts: u64,
     pub act: Act,
 }
 
@@ -233,7 +236,9 @@ impl Fleet {
     fn step(&mut self, id: &ProcessId, input: Input, now: Moment, orders: &mut Vec<Order>) {
         let Some(member) = self.members.get_mut(id) else { return };
         let acts = member.life.step(&member.program.watch, input, now);
-        orders.extend(acts.into_iter().map(|act| Order { id: id.clone(), act }));
+        let restarts = member.life.restarts;
+        let order = |act| Order { id: id.clone(), program: Arc::clone(&member.program), restarts, act };
+        orders.extend(acts.into_iter().map(order));
         self.reschedule(id);
         if self.members.get(id).is_some_and(|member| member.leaving && member.life.is_at_rest()) {
             self.forget(id);

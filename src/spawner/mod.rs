@@ -40,7 +40,10 @@ pub fn main() -> ExitCode {
 fn serve() -> Result<(), String> {
     let words = |error: std::io::Error| error.to_string();
     crate::system::stdio::fill_standard().map_err(words)?;
-    crate::system::process::forbid_dumping().map_err(words)?;
+    // As an ordinary user this would take the right to its own /proc entries away from the clones.
+    if crate::system::account::own_uid().is_root() {
+        crate::system::process::forbid_dumping().map_err(words)?;
+    }
     let socket =
         crate::system::stdio::inherited(CHANNEL).map_err(|_| "it is started by taskmasterd, not by hand".to_owned())?;
     let mut channel = Channel::of_worker(socket, false).map_err(words)?;

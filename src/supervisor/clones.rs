@@ -38,12 +38,20 @@ pub enum Purpose {
 /// What became of a clone.
 pub enum News {
     Cloned,
-    Opened { sink: SinkId, file: Rc<OwnedFd> },
+    /// Every log file it was to open, one piece of news each.
+    Opened {
+        sink: SinkId,
+        file: Rc<OwnedFd>,
+    },
     Executed,
     /// It was not executed, and has ended.
     Failed(StartFailure),
     /// The program has ended. The pidfd still names its process group.
-    Exited { status: ExitStatus, pid: Pid, pidfd: OwnedFd },
+    Exited {
+        status: ExitStatus,
+        pid: Pid,
+        pidfd: OwnedFd,
+    },
     /// A clone that was to open files has ended; it has reported before.
     Done,
 }
@@ -63,6 +71,9 @@ struct Clone {
     deadline: Moment,
     /// The spawner that was asked has died before it answered.
     orphaned: bool,
+    /// Kill what is left of its process group before it is reaped: after that, its number means nothing
+    /// on a kernel that cannot signal a group by pidfd.
+    sweep: bool,
 }
 
 /// All clones that have not ended.
@@ -82,7 +93,13 @@ impl Clones {
     ///
     /// # Errors
     /// EMFILE and the like; then there is no entry.
-    pub fn announce(&mut self, reactor: &mut Reactor, purpose: Purpose, now: Moment) -> io::Result<(Ticket, OwnedFd)> {
+    pub fn announce(
+        &mut self,
+        reactor: &mut Reactor,
+        purpose: Purpose,
+        sweep: bool,
+        now: Moment,
+    ) -> io::Result<(Ticket, OwnedFd)> {
         let (ours, theirs) = socket::message_pair()?;
         stdio::set_nonblocking(&ours, true)?;
         // The kernel adds the sender's number: should the spawner die, that is how the clone is found.
@@ -108,6 +125,7 @@ impl Clones {
             told_executed: false,
             deadline,
             orphaned: false,
+            sweep,
         };
         self.all.insert(ticket, clone);
         Ok((ticket, theirs))
@@ -217,7 +235,10 @@ impl Clones {
     /// The process has ended, or may have.
     pub fn check_exit(&mut self, reactor: &mut Reactor, ticket: Ticket) {
         let Some(clone) = self.all.get_mut(&ticket) else { return };
-        let Some((_, pidfd, _)) = &clone.process else { return };
+        let Some((pid, pidfd, _)) = &clone.process else { return };
+        if clone.sweep && process::has_ended(pidfd) {
+            let _ = process::signal_group_of_unreaped(*pid, Signal::KILL);
+        }
         match process::reap(pidfd) {
             Ok(Some(status)) => clone.exit = Some(status),
             Ok(None) => return,
@@ -263,7 +284,8 @@ impl Clones {
             reactor.remove(&pidfd, token);
             self.by_pid.remove(&pid.0);
             News::Exited { status, pid, pidfd }
-        } else if matches!(clone.purpose, Purpose::File(_)) && clone.failure.is_none() && status == ExitStatus::Code(0) {
+        } else if matches!(clone.purpose, Purpose::File(_)) && clone.failure.is_none() && status == ExitStatus::Code(0)
+        {
             News::Done
         } else {
             News::Failed(clone.failure.take().unwrap_or_else(|| {
@@ -306,7 +328,7 @@ impl Clones {
         clone.process.as_ref().map(|(_, pidfd, _)| pidfd.as_fd())
     }
 
-    /// The pidfd of a clone, whatever it is for.
+    /// The pid and pidfd of a clone, whatever it is for.
     pub fn pidfd(&self, ticket: Ticket) -> Option<(Pid, BorrowedFd<'_>)> {
         self.all.get(&ticket)?.process.as_ref().map(|(pid, pidfd, _)| (*pid, pidfd.as_fd()))
     }

@@ -30,15 +30,7 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(host: String) -> Self {
-        Self {
-            host,
-            next: 1,
-            recent: VecDeque::new(),
-            unwritten: VecDeque::new(),
-            sent: 0,
-            ever_sent: 0,
-            lost: 0,
-        }
+        Self { host, next: 1, recent: VecDeque::new(), unwritten: VecDeque::new(), sent: 0, ever_sent: 0, lost: 0 }
     }
 
     /// Records an event.

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::protocol::spawner::Ticket;
 use crate::system::poll::{Interest, Poll, Ready};
+use crate::worker::channel::Channel;
 
 use super::workers::Role;
 
@@ -89,5 +90,35 @@ impl Reactor {
         let mut events: Vec<Event> = ready.iter().filter_map(event).collect();
         events.sort_by_key(|event| event.source);
         Ok(events)
+    }
+}
+
+/// A channel to one of our own programs, in the poll.
+pub struct Link {
+    pub channel: Channel,
+    token: u64,
+    waits_to_write: bool,
+}
+
+impl Link {
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn new(reactor: &mut Reactor, socket: OwnedFd, source: Source) -> io::Result<Self> {
+        let channel = Channel::of_core(socket)?;
+        let token = reactor.add(&channel, source)?;
+        Ok(Self { channel, token, waits_to_write: false })
+    }
+
+    /// Waits for room while messages are queued.
+    pub fn tend(&mut self, reactor: &Reactor) {
+        let waits = self.channel.queued() > 0;
+        if waits != self.waits_to_write {
+            reactor.want_write(&self.channel, self.token, waits);
+            self.waits_to_write = waits;
+        }
+    }
+
+    pub fn close(self, reactor: &mut Reactor) {
+        reactor.remove(&self.channel, self.token);
     }
 }

@@ -58,9 +58,7 @@ impl Own {
 pub fn identity(exec: &Execution) -> Identity {
     match &exec.user {
         None => Identity::Unchanged,
-        Some(user) => {
-            Identity::Account { user: user.clone(), group: exec.group.clone(), groups: exec.groups.clone() }
-        }
+        Some(user) => Identity::Account { user: user.clone(), group: exec.group.clone(), groups: exec.groups.clone() },
     }
 }
 

@@ -106,6 +106,17 @@ pub fn reap(pidfd: impl AsFd) -> io::Result<Option<ExitStatus>> {
     Ok(wait_raw(libc::P_PIDFD, fd, libc::WEXITED | libc::WNOHANG)?.map(|(_, status)| status))
 }
 
+/// Whether a child has ended and waits to be reaped.
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    let fd = pidfd.as_fd().as_raw_fd().cast_unsigned();
+    matches!(wait_raw(libc::P_PIDFD, fd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT), Ok(Some(_)))
+}
+
+/// Whether this kernel signals a process group by pidfd (Linux 6.9).
+pub fn can_signal_groups() -> bool {
+    open_child(own_pid()).is_ok_and(|own| !matches!(signal_group(own.as_fd(), None), Ok(GroupSignal::Unsupported)))
+}
+
 /// Reaps a child by its number.
 ///
 /// # Errors

@@ -11,6 +11,28 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
+/// A terminal's settings, to be put back however its user left it.
+pub struct Saved(nix::sys::termios::Termios);
+
+impl Saved {
+    /// Remembers the settings of standard input, if it and standard output are one terminal in whose
+    /// foreground this process is: only then may it be talked on.
+    pub fn of_own_terminal() -> Option<Self> {
+        let (input, output) = (io::stdin(), io::stdout());
+        let foreground = nix::unistd::tcgetpgrp(&input).ok()?;
+        nix::unistd::tcgetpgrp(&output).ok()?;
+        if foreground != nix::unistd::getpgrp() {
+            return None;
+        }
+        nix::sys::termios::tcgetattr(&input).ok().map(Self)
+    }
+
+    /// Puts them back. A terminal that is gone needs nothing.
+    pub fn restore(&self) {
+        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, &self.0);
+    }
+}
+
 /// The columns of the terminal, if it is one and knows.
 pub fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

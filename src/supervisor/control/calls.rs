@@ -1,0 +1,258 @@
+//! What each call does, one function a method.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::model::id::ProcessId;
+use crate::model::signal::Signal;
+use crate::model::state::State;
+use crate::policy::lifecycle::Input;
+use crate::policy::selector::{self, NoMatch};
+use crate::protocol::control::{
+    ChangeCall, ChangeReply, ChangeResult, DESCRIPTION, EventsCall, EventsReply, INTERFACE, Method, NoParameters,
+    Outcome, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall,
+    VersionReply,
+};
+use crate::protocol::logger::ToLogger;
+use crate::protocol::varlink::{Reply, SERVICE_DESCRIPTION, SERVICE_INTERFACE};
+use crate::supervisor::core::Core;
+use crate::supervisor::reactor::ClientId;
+use crate::system::{clock, process};
+
+use super::waiters::{Goal, Pending};
+use super::{Request, view};
+
+/// How many past events a client gets that names no number.
+const EVENTS_BY_DEFAULT: usize = 20;
+
+/// An answer at once, or one that comes later by itself.
+type Answer = Result<Option<Reply>, Refusal>;
+
+/// Carries out a call.
+pub fn handle(core: &mut Core, request: Request) {
+    let Request { client, call } = request;
+    let answer = match call.method.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
+        Some(name) => match Method::ALL.into_iter().find(|method| method.name() == name) {
+            Some(method) => dispatch(core, client, method, call.parameters, call.more),
+            None => Err(Refusal::MethodNotFound { method: call.method }),
+        },
+        None => service(&call.method, call.parameters).map(Some),
+    };
+    match answer {
+        Ok(Some(reply)) => core.answer(client, &reply),
+        Ok(None) => {}
+        Err(refusal) => core.answer(client, &refusal),
+    }
+}
+
+fn dispatch(core: &mut Core, client: ClientId, method: Method, parameters: Value, more: bool) -> Answer {
+    match method {
+        Method::Status => status(core, &read(parameters)?),
+        Method::Start => change(core, client, &read(parameters)?, Change::Start),
+        Method::Stop => change(core, client, &read(parameters)?, Change::Stop),
+        Method::Restart => change(core, client, &read(parameters)?, Change::Restart),
+        Method::Signal => signal(core, &read(parameters)?),
+        Method::Reload => reload(core, &read(parameters)?),
+        Method::Reopen => {
+            let NoParameters {} = read(parameters)?;
+            core.reopen_logs();
+            Ok(Some(Reply::done(NoParameters {})))
+        }
+        Method::Tail => tail(core, client, &read(parameters)?, more),
+        Method::Events => events(core, client, &read(parameters)?, more),
+        Method::Version => {
+            let NoParameters {} = read(parameters)?;
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            Ok(Some(Reply::done(VersionReply { version, pid: process::own_pid().0 })))
+        }
+        Method::Shutdown => {
+            let NoParameters {} = read(parameters)?;
+            if core.fleet.is_shutting_down() {
+                return Err(Refusal::ShuttingDown {});
+            }
+            core.answer(client, &Reply::done(NoParameters {}));
+            core.shut_down("a client asked for it");
+            Ok(None)
+        }
+    }
+}
+
+/// The parameters of a call. None at all are an empty object.
+fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
+    let parameters = if parameters.is_null() { Value::Object(serde_json::Map::new()) } else { parameters };
+    serde_json::from_value(parameters).map_err(|error| {
+        let message = error.to_string();
+        // serde names the member in backquotes; varlink wants it alone.
+        let parameter = message.split('`').nth(1).unwrap_or("parameters").to_owned();
+        Refusal::InvalidParameter { parameter, message: Some(message) }
+    })
+}
+
+fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
+    Refusal::InvalidParameter { parameter: parameter.to_owned(), message: Some(message.into()) }
+}
+
+/// The interface that every varlink service has.
+fn service(method: &str, parameters: Value) -> Result<Reply, Refusal> {
+    match method.strip_prefix(SERVICE_INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
+        Some("GetInfo") => Ok(Reply::done(serde_json::json!({
+            "vendor": "Taskmaster",
+            "product": "taskmasterd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "url": "",
+            "interfaces": [SERVICE_INTERFACE, INTERFACE],
+        }))),
+        Some("GetInterfaceDescription") => {
+            let interface = parameters.get("interface").and_then(Value::as_str).unwrap_or_default();
+            let description = match interface {
+                INTERFACE => DESCRIPTION,
+                SERVICE_INTERFACE => SERVICE_DESCRIPTION,
+                other => return Err(Refusal::InterfaceNotFound { interface: other.to_owned() }),
+            };
+            Ok(Reply::done(serde_json::json!({ "description": description })))
+        }
+        Some(_) => Err(Refusal::MethodNotFound { method: method.to_owned() }),
+        None => match method.rsplit_once('.') {
+            Some((interface, _)) => Err(Refusal::InterfaceNotFound { interface: interface.to_owned() }),
+            None => Err(Refusal::MethodNotFound { method: method.to_owned() }),
+        },
+    }
+}
+
+fn select(core: &Core, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
+    selector::select(selectors, core.fleet.selectable())
+        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })
+}
+
+/// The processes that a command names: it must name some.
+fn select_some(core: &Core, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
+    if selectors.is_empty() {
+        return Err(invalid("selectors", "name at least one process, program or group, or `all`"));
+    }
+    select(core, selectors)
+}
+
+fn status(core: &Core, call: &StatusCall) -> Answer {
+    let ids = if call.selectors.is_empty() {
+        core.fleet.members().map(|(id, _)| id.clone()).collect()
+    } else {
+        select(core, &call.selectors)?
+    };
+    let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
+    let processes = ids.iter().filter_map(|id| {
+        let member = core.fleet.member(id)?;
+        Some(view::process(id, member, core.clones.pid_of(id), &core.own.user, clocks))
+    });
+    Ok(Some(Reply::done(StatusReply { processes: processes.collect() })))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Start,
+    Stop,
+    Restart,
+}
+
+fn change(core: &mut Core, client: ClientId, call: &ChangeCall, change: Change) -> Answer {
+    if core.fleet.is_shutting_down() && change != Change::Stop {
+        return Err(Refusal::ShuttingDown {});
+    }
+    let ids = select_some(core, &call.selectors)?;
+    let mut pending = Pending::new(client);
+    let mut inputs = Vec::new();
+    for id in &ids {
+        let Some(member) = core.fleet.member(id) else { continue };
+        let shown = member.shown(id);
+        let state = member.life.state();
+        // A process that only waits for its descendants to be gone is on its way up.
+        let at_rest = member.life.is_at_rest();
+        let (input, goal) = match (change, state) {
+            (Change::Start, State::Stopping) => (Input::Start, Goal::StoppedThenRunning),
+            (Change::Start, _) if at_rest => (Input::Start, Goal::Running),
+            (Change::Start, _) => {
+                pending.known(id, shown, Outcome::AlreadyStarted, None);
+                continue;
+            }
+            (Change::Stop, _) if at_rest => {
+                // Also what rests by itself is to stay down, whatever a reload brings.
+                inputs.push((id.clone(), Input::Stop));
+                pending.known(id, shown, Outcome::NotRunning, None);
+                continue;
+            }
+            (Change::Stop, _) => (Input::Stop, Goal::Stopped),
+            (Change::Restart, _) if at_rest => (Input::Restart, Goal::Running),
+            (Change::Restart, _) => (Input::Restart, Goal::StoppedThenRunning),
+        };
+        inputs.push((id.clone(), input));
+        if call.wait {
+            pending.wait(id, shown, goal);
+        } else {
+            pending.known(id, shown, Outcome::Ordered, None);
+        }
+    }
+    // First listen, then act: what follows at once must not be missed.
+    core.waiters.add(pending);
+    for (id, input) in inputs {
+        core.input(&id, input);
+    }
+    Ok(None)
+}
+
+fn signal(core: &Core, call: &SignalCall) -> Answer {
+    let signal = Signal::parse(&call.signal)
+        .ok_or_else(|| invalid("signal", format!("{} is not a signal", crate::model::text::quoted(&call.signal))))?;
+    let mut results = Vec::new();
+    for id in select_some(core, &call.selectors)? {
+        let Some(member) = core.fleet.member(&id) else { continue };
+        // Before it is executed a signal would meet the spawner's clone instead of the program.
+        let target = core.clones.pidfd_of(&id).filter(|_| member.life.since.is_some());
+        let (outcome, detail) = match target.map(|pidfd| process::signal(pidfd, signal)) {
+            Some(Ok(())) => (Outcome::Signalled, None),
+            Some(Err(error)) => (Outcome::NotRunning, Some(error.to_string())),
+            None => (Outcome::NotRunning, None),
+        };
+        results.push(ChangeResult { process: member.shown(&id), outcome, detail });
+    }
+    Ok(Some(Reply::done(ChangeReply { results })))
+}
+
+fn reload(core: &mut Core, call: &ReloadCall) -> Answer {
+    if core.fleet.is_shutting_down() {
+        return Err(Refusal::ShuttingDown {});
+    }
+    let (plan, warnings) = core.reload(call.dry_run).map_err(|faults| Refusal::ConfigRejected { faults })?;
+    Ok(Some(Reply::done(ReloadReply { plan, warnings })))
+}
+
+fn tail(core: &mut Core, client: ClientId, call: &TailCall, more: bool) -> Answer {
+    if call.follow && !more {
+        return Err(invalid("follow", "follow needs a call with `more`"));
+    }
+    if call.lines > TAIL_LINES_MAX {
+        return Err(invalid("lines", format!("at most {TAIL_LINES_MAX}")));
+    }
+    let ids = select_some(core, &call.selectors)?;
+    if ids.len() > 1 && !more {
+        return Err(invalid("selectors", "several processes need a call with `more`"));
+    }
+    let tails = ids.iter().map(|id| core.output.tail(id, call.channel)).collect();
+    let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
+    core.hand_to_logger(client, message).map_err(|message| Refusal::Failed { message })?;
+    Ok(None)
+}
+
+fn events(core: &mut Core, client: ClientId, call: &EventsCall, more: bool) -> Answer {
+    if call.follow && !more {
+        return Err(invalid("follow", "follow needs a call with `more`"));
+    }
+    let events = match call.since {
+        Some(seq) => core.journal.since(seq).map(|event| (**event).clone()).collect(),
+        None => core.journal.last(EVENTS_BY_DEFAULT).map(|event| (**event).clone()).collect(),
+    };
+    let reply = EventsReply { events, lost: 0 };
+    if call.follow {
+        core.follow(client, &Reply::continues(reply));
+        return Ok(None);
+    }
+    Ok(Some(Reply::done(reply)))
+}

@@ -1,0 +1,429 @@
+//! The control server: who is connected, what they have sent, what they still have to read. What a call
+//! means is decided in `calls`.
+//!
+//! A client costs at most its bounds: one call at a time, frames up to `CALL_MAX`, a limited backlog of
+//! answers. One that does not read, or reads slowly, delays nobody but itself.
+
+pub mod calls;
+pub mod view;
+pub mod waiters;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::event::Event;
+use crate::model::id::Uid;
+use crate::model::time::Moment;
+use crate::policy::permission::{self, Peer};
+use crate::protocol::control::{EventsReply, Refusal};
+use crate::protocol::frame::{CALL_MAX, Decoder, encode};
+use crate::protocol::varlink::{Call, INVALID_PARAMETER, Reply};
+use crate::system::{socket, stdio};
+
+use super::reactor::{ClientId, Event as Ready, Reactor, Source};
+
+/// The most clients at once.
+const CLIENTS_MAX: usize = 256;
+/// Bytes read from a client in one turn of the loop.
+const READ_PER_TURN: usize = 64 << 10;
+/// Unread answers beyond this count as lost for a follower of events.
+const FOLLOWER_BACKLOG: usize = 256 << 10;
+/// Connections accepted in one turn.
+const ACCEPT_PER_TURN: usize = 32;
+/// How long a peer that may not ask anything is kept for the answer that says so.
+const DENIED_PATIENCE: Duration = Duration::from_secs(5);
+/// At most one event about refusals in this time.
+const DENIED_INTERVAL: Duration = Duration::from_secs(1);
+
+struct Client {
+    stream: UnixStream,
+    token: u64,
+    /// `Err`: refused at connect, for this reason, and not listened to until this moment.
+    standing: Result<Peer, (String, Moment)>,
+    decoder: Decoder,
+    out: Vec<u8>,
+    /// A call is being answered: nothing is read meanwhile.
+    busy: bool,
+    oneway: bool,
+    /// Follows events; how many it was too slow for.
+    following: Option<u64>,
+    end_of_input: bool,
+    close_when_sent: bool,
+}
+
+/// A call that a client made.
+pub struct Request {
+    pub client: ClientId,
+    pub call: Call,
+}
+
+pub struct Control {
+    listener: UnixListener,
+    listener_token: u64,
+    own: Uid,
+    clients: BTreeMap<ClientId, Client>,
+    next: u64,
+    /// Clients with a whole call that waits for its turn.
+    runnable: VecDeque<ClientId>,
+    /// Given up when there are no descriptors left, to accept and close what would otherwise be
+    /// reported for ever.
+    spare: Option<OwnedFd>,
+    denied_at: Option<Moment>,
+    denied_since: u64,
+}
+
+impl Control {
+    /// # Errors
+    /// EMFILE.
+    pub fn new(reactor: &mut Reactor, listener: UnixListener, own: Uid) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener_token = reactor.add(&listener, Source::Listener)?;
+        Ok(Self {
+            listener,
+            listener_token,
+            own,
+            clients: BTreeMap::new(),
+            next: 0,
+            runnable: VecDeque::new(),
+            spare: stdio::null(false).ok(),
+            denied_at: None,
+            denied_since: 0,
+        })
+    }
+
+    /// Nobody connects any more.
+    pub fn stop_listening(&mut self, reactor: &mut Reactor) {
+        reactor.remove(&self.listener, self.listener_token);
+    }
+
+    /// Takes new clients. Gives what is to be told about refused ones.
+    pub fn accept(&mut self, reactor: &mut Reactor, now: Moment) -> Vec<String> {
+        let mut told = Vec::new();
+        for _ in 0..ACCEPT_PER_TURN {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    let standing = match socket::peer_uid(&stream) {
+                        Ok(uid) => permission::judge(Peer::Client(uid), self.own).map(|()| Peer::Client(uid)),
+                        Err(error) => Err(format!("its credentials are not known: {error}")),
+                    };
+                    if let Err(reason) = &standing {
+                        told.extend(self.denial(reason, now));
+                    }
+                    self.add(reactor, stream, standing, now);
+                }
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    self.spare = None;
+                    drop(self.listener.accept());
+                    self.spare = stdio::null(false).ok();
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        told
+    }
+
+    /// One message for many refusals, so that nobody fills the log by knocking.
+    fn denial(&mut self, reason: &str, now: Moment) -> Option<String> {
+        if self.denied_at.is_some_and(|at| now.since(at) < DENIED_INTERVAL) {
+            self.denied_since += 1;
+            return None;
+        }
+        self.denied_at = Some(now);
+        let more = std::mem::take(&mut self.denied_since);
+        Some(if more == 0 { reason.to_owned() } else { format!("{reason} ({more} more refusals before)") })
+    }
+
+    /// A connection that the core made itself, for the shell on its terminal.
+    pub fn add_starter(&mut self, reactor: &mut Reactor, connection: OwnedFd, now: Moment) {
+        self.add(reactor, UnixStream::from(connection), Ok(Peer::Starter), now);
+    }
+
+    fn add(&mut self, reactor: &mut Reactor, stream: UnixStream, standing: Result<Peer, String>, now: Moment) {
+        let full = self.clients.len() >= CLIENTS_MAX;
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        self.next += 1;
+        let id = ClientId(self.next);
+        if full {
+            let refusal = Refusal::Busy { message: format!("{CLIENTS_MAX} clients are connected already") };
+            // If it does not fit into an empty socket's buffer, nothing would.
+            let _ = (&stream).write(&encode(&refusal));
+            return;
+        }
+        let Ok(token) = reactor.add(&stream, Source::Client(id)) else { return };
+        let client = Client {
+            stream,
+            token,
+            standing: standing.map_err(|reason| (reason, now + DENIED_PATIENCE)),
+            decoder: Decoder::new(CALL_MAX),
+            out: Vec::new(),
+            busy: false,
+            oneway: false,
+            following: None,
+            end_of_input: false,
+            close_when_sent: false,
+        };
+        self.clients.insert(id, client);
+    }
+
+    /// When a refused client's patience ends, if one waits.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.clients.values().filter_map(|client| client.standing.as_ref().err().map(|(_, until)| *until)).min()
+    }
+
+    /// Drops refused clients that never asked.
+    pub fn time_out(&mut self, reactor: &mut Reactor, now: Moment) {
+        let is_over = |client: &Client| client.standing.as_ref().is_err_and(|(_, until)| *until <= now);
+        let over: Vec<ClientId> =
+            self.clients.iter().filter(|(_, client)| is_over(client)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.close(reactor, id);
+        }
+    }
+
+    /// Whether calls wait for the next turn.
+    pub fn has_runnable(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+
+    /// A client's socket has something to say. True if the client is gone now.
+    pub fn serve(&mut self, reactor: &mut Reactor, id: ClientId, ready: Ready) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        // A client that waits for an answer is watched for its end only.
+        if ready.readable && client.busy {
+            let mut byte = [0];
+            let gone = matches!(client.stream.peek_end(&mut byte), Peeked::End);
+            if gone {
+                self.close(reactor, id);
+                return true;
+            }
+        } else if ready.readable && !client.end_of_input {
+            match read_some(client) {
+                Ok(()) => self.runnable.push_back(id),
+                Err(_) => {
+                    self.close(reactor, id);
+                    return true;
+                }
+            }
+        }
+        if ready.writable { self.flush(reactor, id) } else { false }
+    }
+
+    /// The next call of each client that has one, at most one each.
+    pub fn requests(&mut self, reactor: &mut Reactor) -> Vec<Request> {
+        let mut requests = Vec::new();
+        for _ in 0..self.runnable.len() {
+            let Some(id) = self.runnable.pop_front() else { break };
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            if client.busy {
+                continue; // comes back when its call is answered
+            }
+            match client.decoder.next_frame() {
+                Ok(Some(frame)) => {
+                    if let Some(request) = self.understand(reactor, id, &frame) {
+                        requests.push(request);
+                    }
+                }
+                Ok(None) if client.end_of_input && client.out.is_empty() => self.close(reactor, id),
+                Ok(None) if client.end_of_input => {
+                    client.close_when_sent = true;
+                    self.watch(reactor, id);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    let message = format!("a call is at most {CALL_MAX} bytes long");
+                    self.refuse_and_close(reactor, id, &Refusal::Busy { message });
+                }
+            }
+        }
+        requests
+    }
+
+    fn understand(&mut self, reactor: &mut Reactor, id: ClientId, frame: &[u8]) -> Option<Request> {
+        let client = self.clients.get_mut(&id)?;
+        if let Err((reason, _)) = &client.standing {
+            let refusal = Refusal::NotPermitted { verb: "connect".to_owned(), rule: reason.clone() };
+            self.refuse_and_close(reactor, id, &refusal);
+            return None;
+        }
+        match serde_json::from_slice::<Call>(frame) {
+            Ok(call) => {
+                client.busy = true;
+                client.oneway = call.oneway;
+                self.watch(reactor, id);
+                Some(Request { client: id, call })
+            }
+            Err(error) => {
+                let parameters = serde_json::json!({ "parameter": "call", "message": error.to_string() });
+                self.refuse_and_close(reactor, id, &Reply::error(INVALID_PARAMETER, parameters));
+                None
+            }
+        }
+    }
+
+    fn refuse_and_close(&mut self, reactor: &mut Reactor, id: ClientId, answer: &impl Serialize) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.out.extend_from_slice(&encode(answer));
+            client.close_when_sent = true;
+            self.flush(reactor, id);
+        }
+    }
+
+    /// Answers a call for good: the next one may come.
+    pub fn answer(&mut self, reactor: &mut Reactor, id: ClientId, answer: &impl Serialize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if !std::mem::take(&mut client.oneway) {
+            client.out.extend_from_slice(&encode(answer));
+        }
+        client.busy = false;
+        client.following = None;
+        self.runnable.push_back(id);
+        self.flush(reactor, id);
+    }
+
+    /// Sends a part of an answer; more follows.
+    pub fn partial(&mut self, reactor: &mut Reactor, id: ClientId, answer: &impl Serialize) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.out.extend_from_slice(&encode(answer));
+            self.flush(reactor, id);
+        }
+    }
+
+    /// From now on the client is told every event.
+    pub fn follow(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.following = Some(0);
+        }
+    }
+
+    /// Tells an event to all who follow.
+    pub fn tell(&mut self, reactor: &mut Reactor, event: &Event) {
+        let followers: Vec<ClientId> =
+            self.clients.iter().filter(|(_, client)| client.following.is_some()).map(|(id, _)| *id).collect();
+        for id in followers {
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            let Some(lost) = &mut client.following else { continue };
+            if client.out.len() > FOLLOWER_BACKLOG {
+                *lost += 1;
+                continue;
+            }
+            let reply = EventsReply { events: vec![event.clone()], lost: std::mem::take(lost) };
+            self.partial(reactor, id, &Reply::continues(reply));
+        }
+    }
+
+    /// Gives a client's connection away: whoever gets it serves it from now on.
+    pub fn hand_over(&mut self, reactor: &mut Reactor, id: ClientId) -> Option<OwnedFd> {
+        let client = self.clients.remove(&id)?;
+        reactor.remove(&client.stream, client.token);
+        Some(client.stream.into())
+    }
+
+    fn flush(&mut self, reactor: &mut Reactor, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return false };
+        let mut sent = 0;
+        while sent < client.out.len() {
+            match client.stream.write(&client.out[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.close(reactor, id);
+                    return true;
+                }
+            }
+        }
+        client.out.drain(..sent);
+        if client.out.is_empty() && client.close_when_sent {
+            self.close(reactor, id);
+            return true;
+        }
+        self.watch(reactor, id);
+        false
+    }
+
+    /// What is waited for from a client: room to write while answers wait, calls while none is answered.
+    fn watch(&self, reactor: &Reactor, id: ClientId) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let write = !client.out.is_empty();
+        if client.busy || client.end_of_input || client.close_when_sent {
+            reactor.pause(&client.stream, client.token, write);
+        } else {
+            reactor.want_write(&client.stream, client.token, write);
+        }
+    }
+
+    fn close(&mut self, reactor: &mut Reactor, id: ClientId) {
+        if let Some(client) = self.clients.remove(&id) {
+            reactor.remove(&client.stream, client.token);
+        }
+    }
+
+    /// Lets everybody go.
+    pub fn close_all(&mut self, reactor: &mut Reactor) {
+        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
+        for id in ids {
+            self.close(reactor, id);
+        }
+    }
+
+    /// Sends what can be sent at once, at the end.
+    pub fn flush_all(&mut self, reactor: &mut Reactor) {
+        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
+        for id in ids {
+            self.flush(reactor, id);
+        }
+    }
+}
+
+fn read_some(client: &mut Client) -> io::Result<()> {
+    let mut buffer = [0; 16 << 10];
+    let mut total = 0;
+    while total < READ_PER_TURN {
+        match client.stream.read(&mut buffer) {
+            Ok(0) => {
+                client.end_of_input = true;
+                return Ok(());
+            }
+            Ok(count) => {
+                client.decoder.push(&buffer[..count]);
+                total += count;
+                // More than a call can be long: the decoder has to say so before more is taken.
+                if client.decoder.waiting() > CALL_MAX {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+enum Peeked {
+    End,
+    Other,
+}
+
+trait PeekEnd {
+    fn peek_end(&self, byte: &mut [u8]) -> Peeked;
+}
+
+impl PeekEnd for UnixStream {
+    /// Whether the connection is over (both ways; only then a busy client is reported at all).
+    fn peek_end(&self, byte: &mut [u8]) -> Peeked {
+        match socket::peek(self, byte) {
+            Ok(0) => Peeked::End,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Peeked::End,
+            Ok(_) | Err(_) => Peeked::Other,
+        }
+    }
+}

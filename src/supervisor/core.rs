@@ -1,0 +1,416 @@
+//! The core: one thread, one loop. Each turn takes what happened (deaths first), lets `policy` decide,
+//! and carries the decisions out; no step waits for anybody.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::model::event::{Facts, Kind};
+use crate::model::id::{Pid, ProcessId, Uid};
+use crate::model::program::KillMode;
+use crate::model::signal::Signal;
+use crate::model::stage::{Stage, StartFailure};
+use crate::model::time::Moment;
+use crate::policy::fleet::{Fleet, Order};
+use crate::policy::lifecycle::{Act, Input, Notice};
+use crate::protocol::control::Channel;
+use crate::protocol::spawner::{Answer, Job, Request, Target};
+use crate::system::signals::Signals;
+use crate::system::terminal::Saved;
+use crate::system::{clock, process, stdio};
+use crate::worker::channel::{ChannelError, Passed};
+
+use super::clones::{Clones, News, Purpose};
+use super::control::waiters::Waiters;
+use super::control::{Control, calls, view};
+use super::ending::Ending;
+use super::journal::Journal;
+use super::output::{Output, Planned};
+use super::reactor::{ClientId, Event, Reactor, Source};
+use super::remains::Remains;
+use super::spawner_link::SpawnerLink;
+use super::spec::{self, Own};
+use super::workers::{Executables, Role, Worker};
+
+/// Everything the core is.
+pub struct Core {
+    pub(super) reactor: Reactor,
+    pub(super) signals: Signals,
+    pub(super) own: Own,
+    pub(super) own_uid: Uid,
+    /// How the configuration is read again; the demo's is built in.
+    pub(super) source: ConfigSource,
+    pub(super) config: Config,
+    pub(super) fleet: Fleet,
+    pub(super) clones: Clones,
+    pub(super) spawner: Option<SpawnerLink>,
+    pub(super) executables: Executables,
+    pub(super) output: Output,
+    pub(super) planned: BTreeMap<ProcessId, Vec<Planned>>,
+    pub(super) journal: Journal,
+    pub(super) event_log: Rc<OwnedFd>,
+    pub(super) workers: BTreeMap<Role, Worker>,
+    pub(super) control: Control,
+    pub(super) waiters: Waiters,
+    /// The terminal that the shell is on.
+    pub(super) terminal: Option<Saved>,
+    pub(super) dialer: Option<(OwnedFd, u64)>,
+    pub(super) remains: Remains,
+    /// The last pid of each process, for its events.
+    pub(super) pids: BTreeMap<ProcessId, Pid>,
+    /// Ended children are waiting that could be clones not heard of yet.
+    pub(super) zombies_wait: bool,
+    pub(super) ending: Option<Ending>,
+}
+
+/// Where the configuration comes from.
+pub enum ConfigSource {
+    File(PathBuf),
+    BuiltIn,
+}
+
+impl Core {
+    /// Starts everything and runs until the end.
+    pub fn run(mut self) -> ExitCode {
+        self.tend_workers(clock::now());
+        let count = self.config.programs.len();
+        let words = format!(
+            "taskmasterd {}, {count} program{}, as {}",
+            env!("CARGO_PKG_VERSION"),
+            if count == 1 { "" } else { "s" },
+            self.own.user
+        );
+        self.record(Kind::SupervisorStarted, Facts { pid: Some(process::own_pid().0), ..Facts::message(words) });
+        let programs = self.config.programs.clone();
+        let (_, orders) = self.fleet.configure(&programs, clock::now());
+        self.carry_out(orders);
+        loop {
+            let timeout = self.timeout();
+            // epoll_wait fails only for a wrong descriptor: there is nothing to do but to go on.
+            for event in self.reactor.wait(timeout).unwrap_or_default() {
+                self.dispatch(event);
+            }
+            if let Some(code) = self.finish_turn() {
+                return code;
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<std::time::Duration> {
+        if self.control.has_runnable() {
+            return Some(std::time::Duration::ZERO);
+        }
+        let deadlines = [
+            self.fleet.deadline(),
+            self.clones.deadline(),
+            self.control.deadline(),
+            self.remains.deadline(),
+            self.workers.values().filter_map(|worker| worker.next_start).min(),
+            self.ending.as_ref().and_then(Ending::deadline),
+        ];
+        let now = clock::now();
+        deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event.source {
+            Source::Clone(ticket) => self.clones.check_exit(&mut self.reactor, ticket),
+            Source::Signals => self.take_signals(),
+            Source::Spawner => self.hear_spawner(event),
+            Source::Report(ticket) => self.clones.read_report(&mut self.reactor, ticket),
+            Source::Worker(role) => self.hear_worker(role, event),
+            Source::Dialer => self.take_connections(),
+            Source::Listener => {
+                for words in self.control.accept(&mut self.reactor, clock::now()) {
+                    self.record(Kind::ControlDenied, Facts::message(words));
+                }
+            }
+            Source::Client(id) => self.serve_client(id, event),
+        }
+        // What one source brought is worked off before the next is looked at: deaths stay first.
+        self.digest();
+    }
+
+    /// What every turn ends with.
+    fn finish_turn(&mut self) -> Option<ExitCode> {
+        let now = clock::now();
+        if self.zombies_wait {
+            self.reap();
+        }
+        self.clones.time_out(&mut self.reactor, now);
+        self.digest();
+        let orders = self.fleet.tick(now);
+        self.carry_out(orders);
+        self.check_remains(now);
+        self.control.time_out(&mut self.reactor, now);
+        for request in self.control.requests(&mut self.reactor) {
+            calls::handle(self, request);
+        }
+        self.digest();
+        for (client, reply) in self.waiters.complete() {
+            self.answer(client, &crate::protocol::varlink::Reply::done(reply));
+        }
+        self.tend_workers(now);
+        self.go_on_ending(now)
+    }
+
+    /// Turns news of clones into inputs of the life cycle, until nothing is new.
+    fn digest(&mut self) {
+        while let Some((ticket, purpose, news)) = self.clones.next_news() {
+            match (purpose, news) {
+                (purpose, News::Opened { sink, file }) => {
+                    // Of several starts that opened the same file, the first counts; a rotation always.
+                    let replaces = matches!(purpose, Purpose::File(_));
+                    if let Some(message) = self.output.opened(sink, file, replaces) {
+                        self.tell_logger(message);
+                    }
+                }
+                (Purpose::Process(id), news) => self.process_news(&id, news),
+                (Purpose::Worker(role), news) => self.worker_news(role, ticket, news),
+                (Purpose::File(sink), news) => self.file_news(sink, news),
+            }
+        }
+    }
+
+    fn process_news(&mut self, id: &ProcessId, news: News) {
+        match news {
+            News::Cloned => {
+                if let Some(pid) = self.clones.pid_of(id) {
+                    self.pids.insert(id.clone(), pid);
+                }
+                self.input(id, Input::Cloned);
+            }
+            News::Executed => {
+                let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
+                for planned in self.planned.remove(id).unwrap_or_default() {
+                    let message = self.output.attach(id, &shown, planned);
+                    self.tell_logger(message);
+                }
+                self.input(id, Input::Executed);
+            }
+            News::Failed(failure) => {
+                self.planned.remove(id);
+                self.pids.remove(id);
+                self.input(id, Input::StartFailed(failure));
+            }
+            News::Exited { status, pid, pidfd } => {
+                let rest = self.remains.look(id, pid, pidfd, clock::now());
+                self.input(id, Input::Exited { status, rest });
+            }
+            News::Opened { .. } | News::Done => {}
+        }
+    }
+
+    /// Something happened to a process: decide and act.
+    pub fn input(&mut self, id: &ProcessId, input: Input) {
+        let orders = self.fleet.handle(id, input, clock::now());
+        self.carry_out(orders);
+    }
+
+    pub(super) fn carry_out(&mut self, orders: Vec<Order>) {
+        let mut orders = VecDeque::from(orders);
+        while let Some(order) = orders.pop_front() {
+            match &order.act {
+                Act::Spawn => {
+                    if let Err(failure) = self.spawn(&order) {
+                        let now = clock::now();
+                        orders.extend(self.fleet.handle(&order.id, Input::StartFailed(failure), now));
+                    }
+                }
+                Act::Signal { signal, scope } => self.send_signal(&order.id, *signal, *scope),
+                Act::Kill { scope } => self.send_signal(&order.id, Signal::KILL, *scope),
+                Act::Announce(notice) => self.announce(&order, notice),
+            }
+        }
+    }
+
+    /// Asks the spawner to start a process.
+    fn spawn(&mut self, order: &Order) -> Result<(), StartFailure> {
+        let prepare = |error: std::io::Error| StartFailure {
+            stage: Stage::Prepare,
+            errno: error.raw_os_error().unwrap_or(0),
+            subject: String::new(),
+            error: error.to_string(),
+        };
+        let (id, program) = (&order.id, &*order.program);
+        self.pids.remove(id);
+        self.remains.give_up(id);
+        let mut spec = spec::start(&self.own, program, id);
+        let mut passed: Vec<Passed> = Vec::new();
+        let mut planned = Vec::new();
+        for (channel, target) in [(Channel::Stdout, 1), (Channel::Stderr, 2)] {
+            let log_dir = &self.config.supervisor.log_dir;
+            let Some(sink) = self.output.sink_for(log_dir, program, id, channel) else { continue };
+            let (read, write) = stdio::output_pipe().map_err(prepare)?;
+            spec.files.extend(self.output.to_open(sink).filter(|file| !spec.files.contains(file)));
+            spec.descriptors.push(Target(target));
+            passed.push(Rc::new(write));
+            planned.push(Planned { channel, sink, read_end: Rc::new(read) });
+        }
+        if matches!(program.exec.stderr, crate::model::program::ErrorOutput::Stdout)
+            && let Some(stdout) = passed.first().cloned()
+        {
+            spec.descriptors.push(Target(2));
+            passed.push(stdout);
+        }
+        let sweep = !self.remains.by_pidfd() && program.watch.kill_mode != KillMode::Process;
+        let purpose = Purpose::Process(id.clone());
+        let (ticket, report) =
+            self.clones.announce(&mut self.reactor, purpose, sweep, clock::now()).map_err(prepare)?;
+        passed.insert(0, Rc::new(report));
+        self.planned.insert(id.clone(), planned);
+        if let Err(error) = self.ask_spawner(&Request { ticket, job: Job::Start(spec) }, passed) {
+            self.planned.remove(id);
+            self.clones.retract(&mut self.reactor, ticket);
+            return Err(StartFailure {
+                stage: Stage::Spawner,
+                errno: 0,
+                subject: String::new(),
+                error: error.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Sends a request to the spawner, which is started if there is none.
+    pub(super) fn ask_spawner(&mut self, request: &Request, passed: Vec<Passed>) -> Result<(), ChannelError> {
+        if self.spawner.is_none() {
+            let started = SpawnerLink::start(&mut self.reactor, &self.executables.spawner);
+            self.spawner = Some(started.map_err(ChannelError::Io)?);
+        }
+        match &mut self.spawner {
+            Some(spawner) => spawner.send(request, passed),
+            None => Err(ChannelError::Closed),
+        }
+    }
+
+    fn hear_spawner(&mut self, event: Event) {
+        let Some(spawner) = &mut self.spawner else { return };
+        let mut alive = if event.writable { spawner.flush() } else { Ok(()) };
+        while alive.is_ok() {
+            match spawner.receive() {
+                Ok(Some(answer)) => match (answer.message, answer.descriptors.into_iter().next()) {
+                    (Answer::Cloned { ticket, pid }, Some(pidfd)) => {
+                        self.clones.cloned(&mut self.reactor, ticket, Pid(pid), pidfd);
+                    }
+                    (Answer::Failed { ticket, failure }, _) => {
+                        self.clones.refused(&mut self.reactor, ticket, failure);
+                    }
+                    (Answer::Cloned { .. }, None) => {
+                        alive = Err(ChannelError::Nonsense("a clone without its pidfd".to_owned()));
+                    }
+                },
+                Ok(None) => return,
+                Err(error) => alive = Err(error),
+            }
+        }
+        // It is gone, or is given up: programs do not notice, and the next start brings a new one.
+        if let Some(spawner) = self.spawner.take() {
+            spawner.close(&mut self.reactor);
+        }
+        self.clones.spawner_died(&mut self.reactor);
+        if self.ending.is_none() {
+            self.record(Kind::WorkerRestarted, Facts::message("the spawner ended; another takes its place"));
+        }
+    }
+
+    /// The stop signal or SIGKILL, to whom `scope` says.
+    fn send_signal(&mut self, id: &ProcessId, signal: Signal, scope: KillMode) {
+        let stops = signal != Signal::KILL;
+        if let Some(pidfd) = self.clones.pidfd_of(id) {
+            // A clone that is not the program yet leads no group: it is signalled itself.
+            let group = match scope {
+                KillMode::Process => None,
+                KillMode::Tree | KillMode::Group => self.clones.pid_of(id),
+            };
+            self.remains.signal(pidfd, group, signal);
+            if stops {
+                // A stopped process cannot end; this lets it.
+                self.remains.signal(pidfd, group, Signal::CONT);
+            }
+        }
+        self.remains.signal_rest(id, signal, scope);
+    }
+
+    fn announce(&mut self, order: &Order, notice: &Notice) {
+        let (id, program) = (&order.id, &order.program);
+        let failure = notice.failure.as_ref();
+        let facts = Facts {
+            program: Some(id.program.clone()),
+            process: Some(id.shown(program.numprocs)),
+            pid: self.pids.get(id).map(|pid| pid.0),
+            user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
+            from: Some(notice.from),
+            to: Some(notice.to),
+            code: notice.exit.and_then(|exit| exit.code()),
+            signal: notice.exit.and_then(|exit| exit.signal()),
+            core_dumped: notice.exit.filter(|exit| exit.signal().is_some()).map(|exit| exit.core_dumped()),
+            uptime_seconds: notice.uptime.map(view::seconds),
+            restarts: (order.restarts > 0).then_some(order.restarts),
+            attempt: notice.attempt,
+            tries_max: notice.attempt.map(|_| program.watch.startretries),
+            stage: failure.map(|failure| failure.stage),
+            errno: failure.map(|failure| failure.errno).filter(|errno| *errno != 0),
+            message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
+        };
+        self.waiters.observe(id, notice);
+        self.record(notice.kind, facts);
+    }
+
+    /// Records an event, and tells it to whoever listens.
+    pub fn record(&mut self, kind: Kind, facts: Facts) {
+        let event = self.journal.record(kind, facts);
+        self.control.tell(&mut self.reactor, &event);
+        self.feed_notifier();
+    }
+
+    /// Reaps what has ended: our own clones, and orphans that the kernel gave to us.
+    pub(super) fn reap(&mut self) {
+        self.zombies_wait = false;
+        let mut orphans = false;
+        while let Some(pid) = process::some_zombie() {
+            if self.clones.check_exit_of(&mut self.reactor, pid) {
+                continue;
+            }
+            if self.clones.is_expecting() {
+                // It may be a clone that the spawner has not told of yet.
+                self.zombies_wait = true;
+                break;
+            }
+            if process::reap_number(pid).is_err() {
+                break;
+            }
+            orphans = true;
+        }
+        if orphans {
+            self.remains.check_soon(clock::now());
+        }
+    }
+
+    fn check_remains(&mut self, now: Moment) {
+        for id in self.remains.emptied(now) {
+            self.input(&id, Input::Emptied);
+        }
+    }
+
+    fn serve_client(&mut self, id: ClientId, event: Event) {
+        if self.control.serve(&mut self.reactor, id, event) {
+            self.waiters.forget(id);
+        }
+    }
+
+    pub fn answer(&mut self, client: ClientId, answer: &impl Serialize) {
+        self.control.answer(&mut self.reactor, client, answer);
+    }
+
+    /// Answers with what is known, and from then on with every event.
+    pub fn follow(&mut self, client: ClientId, first: &impl Serialize) {
+        self.control.partial(&mut self.reactor, client, first);
+        self.control.follow(client);
+    }
+}

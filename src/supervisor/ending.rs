@@ -1,0 +1,157 @@
+//! The way out, in order: programs stop, their last output is written, the last events are written, and
+//! only then the core ends. Each part has its time; none can keep the core for ever.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::model::event::{Facts, Kind};
+use crate::model::time::{Moment, human};
+use crate::protocol::logger::ToLogger;
+use crate::system::clock;
+
+use super::core::Core;
+use super::reactor::Source;
+use super::workers::Role;
+
+/// After SIGKILL, what is still there will not end.
+const AFTER_KILL: Duration = Duration::from_secs(5);
+/// For the last output and the last events, each.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// For the workers to end by themselves.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How far the shutdown has come.
+pub enum Ending {
+    Programs { until: Moment, killed: bool },
+    Output { until: Moment, survivors: bool },
+    Events { until: Moment, survivors: bool },
+}
+
+impl Ending {
+    pub fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Programs { until, .. } | Self::Output { until, .. } | Self::Events { until, .. } => Some(*until),
+        }
+    }
+}
+
+impl Core {
+    /// Begins the shutdown. A second request changes nothing.
+    pub fn shut_down(&mut self, why: &str) {
+        if self.ending.is_some() {
+            return;
+        }
+        let now = clock::now();
+        self.ending = Some(Ending::Programs { until: now + self.config.supervisor.shutdown_timeout, killed: false });
+        self.record(Kind::SupervisorStopping, Facts::message(why));
+        let orders = self.fleet.shut_down(now);
+        self.carry_out(orders);
+    }
+
+    /// Kills what still runs.
+    pub(super) fn kill_all(&mut self) {
+        let now = clock::now();
+        let orders = self.fleet.kill_all(now);
+        self.carry_out(orders);
+        if let Some(Ending::Programs { until, killed }) = &mut self.ending {
+            *killed = true;
+            *until = (*until).min(now + AFTER_KILL);
+        }
+    }
+
+    /// Goes on to the next part when one is over.
+    pub(super) fn go_on_ending(&mut self, now: Moment) -> Option<ExitCode> {
+        match self.ending {
+            None => None,
+            Some(Ending::Programs { until, killed }) => {
+                if self.fleet.is_at_rest() && self.clones.running().next().is_none() {
+                    self.drain_output(now, false);
+                } else if now >= until && killed {
+                    self.drain_output(now, true);
+                } else if now >= until {
+                    let timeout = human(self.config.supervisor.shutdown_timeout);
+                    let words = format!("not ended within {timeout}, killed now: {}", self.survivors());
+                    self.record(Kind::SupervisorStopping, Facts::message(words));
+                    self.kill_all();
+                    self.ending = Some(Ending::Programs { until: now + AFTER_KILL, killed: true });
+                }
+                None
+            }
+            Some(Ending::Output { until, survivors }) => {
+                if now >= until {
+                    self.output_is_drained(survivors);
+                }
+                None
+            }
+            Some(Ending::Events { until, survivors }) => {
+                (self.journal.is_written() || now >= until).then(|| self.leave(survivors))
+            }
+        }
+    }
+
+    fn survivors(&self) -> String {
+        let names: Vec<String> = self.clones.running().map(|(id, pid)| format!("{id} (pid {pid})")).collect();
+        names.join(", ")
+    }
+
+    fn drain_output(&mut self, now: Moment, survivors: bool) {
+        if survivors {
+            let words = format!("given up; still there after SIGKILL: {}", self.survivors());
+            self.record(Kind::SupervisorStopping, Facts::message(words));
+        }
+        self.ending = Some(Ending::Output { until: now + LAST_WORDS, survivors });
+        self.tell_logger((ToLogger::Drain, Vec::new()));
+    }
+
+    /// The logger has written everything, or has had its time.
+    pub(super) fn output_is_drained(&mut self, survivors: bool) {
+        self.ending = Some(Ending::Events { until: clock::now() + LAST_WORDS, survivors });
+        self.record(Kind::SupervisorStopped, Facts::message("all programs have ended"));
+    }
+
+    /// Closes everything and lets the workers go.
+    fn leave(&mut self, survivors: bool) -> ExitCode {
+        self.control.flush_all(&mut self.reactor);
+        self.control.stop_listening(&mut self.reactor);
+        // Its own socket only: the lock says that it is.
+        let _ = std::fs::remove_file(&self.config.control.socket);
+        self.control.close_all(&mut self.reactor);
+        for worker in self.workers.values_mut() {
+            if let Some(link) = worker.link.take() {
+                link.close(&mut self.reactor);
+            }
+        }
+        if let Some((dialer, token)) = self.dialer.take() {
+            self.reactor.remove(&dialer, token);
+        }
+        if let Some(spawner) = self.spawner.take() {
+            spawner.close(&mut self.reactor);
+        }
+        self.wait_for_workers();
+        if let Some(terminal) = &self.terminal {
+            terminal.restore();
+        }
+        ExitCode::from(u8::from(survivors))
+    }
+
+    fn wait_for_workers(&mut self) {
+        let until = clock::now() + FAREWELL;
+        let tickets = [Role::Logger, Role::Notifier, Role::Shell];
+        loop {
+            let left = until.since(clock::now());
+            let any = tickets.iter().any(|role| {
+                self.workers.get(role).and_then(|worker| worker.ticket).is_some_and(|t| self.clones.pidfd(t).is_some())
+            });
+            if left.is_zero() || !any {
+                return;
+            }
+            for event in self.reactor.wait(Some(left)).unwrap_or_default() {
+                match event.source {
+                    Source::Clone(ticket) => self.clones.check_exit(&mut self.reactor, ticket),
+                    Source::Report(ticket) => self.clones.read_report(&mut self.reactor, ticket),
+                    _ => while let Ok(Some(_)) = self.signals.next() {},
+                }
+            }
+        }
+    }
+}

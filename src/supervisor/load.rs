@@ -1,0 +1,103 @@
+//! The configuration from its files, each read once and only if nobody else could have written it; and
+//! what it takes from the machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Directories, Environment, Faults, Files};
+use crate::model::id::Uid;
+use crate::system::{account, file};
+
+/// Files of root or of the invoking user.
+pub struct TrustedFiles {
+    pub own: Uid,
+}
+
+impl Files for TrustedFiles {
+    fn read(&mut self, path: &Path) -> Result<String, String> {
+        file::read_trusted(path, self.own)
+    }
+
+    fn glob(&mut self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let paths = glob::glob(pattern).map_err(|error| error.msg.to_owned())?;
+        let mut found = Vec::new();
+        for path in paths {
+            found.push(path.map_err(|error| error.to_string())?);
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Where things are when the configuration does not say.
+pub fn default_directories(own: Uid) -> Directories {
+    if own.is_root() {
+        return Directories {
+            log_dir: "/var/log/taskmaster".into(),
+            state_dir: "/var/lib/taskmaster".into(),
+            runtime_dir: "/run/taskmaster".into(),
+        };
+    }
+    let base = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let temporary = PathBuf::from(format!("/tmp/taskmaster-{own}"));
+    let state = base("XDG_STATE_HOME")
+        .or_else(|| base("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(|| temporary.join("state"), |base| base.join("taskmaster"));
+    let runtime = base("XDG_RUNTIME_DIR").map_or(temporary, |base| base.join("taskmaster"));
+    Directories { log_dir: state.clone(), state_dir: state, runtime_dir: runtime }
+}
+
+/// What the configuration may ask of the machine.
+pub fn environment(own: Uid) -> Environment {
+    Environment {
+        host: account::host_name(),
+        root: own.is_root(),
+        env: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        defaults: default_directories(own),
+    }
+}
+
+/// The configuration file to use when none is named. The working directory is never searched.
+///
+/// # Errors
+/// The places that were looked at.
+pub fn find(own: Uid) -> Result<PathBuf, String> {
+    let mut places = Vec::new();
+    if !own.is_root() {
+        let base = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let config = base("XDG_CONFIG_HOME").or_else(|| base("HOME").map(|home| home.join(".config")));
+        places.extend(config.map(|base| base.join("taskmaster/taskmaster.toml")));
+    }
+    places.push("/etc/taskmaster/taskmaster.toml".into());
+    if let Some(found) = places.iter().find(|place| place.exists()) {
+        return Ok(found.clone());
+    }
+    let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    Err(format!(
+        "there is no configuration: looked for {}; name one with -c FILE, or try `taskmasterd --demo`",
+        looked.join(" and ")
+    ))
+}
+
+/// Loads the configuration.
+///
+/// # Errors
+/// Every fault.
+pub fn load(path: &Path, own: Uid) -> Result<Config, Faults> {
+    crate::config::load(path, &mut TrustedFiles { own }, &environment(own))
+}
+
+/// Users and groups that the system does not know: they may be made later, so this is a warning, and a
+/// failed start if they are not.
+pub fn unknown_accounts(config: &Config) -> Vec<String> {
+    let mut words = Vec::new();
+    for program in &config.programs {
+        let exec = &program.exec;
+        let Some(user) = &exec.user else { continue };
+        if let Err(unknown) = account::look_up(user, exec.group.as_ref(), exec.groups.as_deref()) {
+            words.push(format!("[programs.{}]: {}: {}", program.name, unknown.subject, unknown.error));
+        }
+    }
+    words
+}

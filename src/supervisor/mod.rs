@@ -1,0 +1,177 @@
+//! `taskmasterd`: the core. It reads the configuration, decides over every process with `policy`, has the
+//! spawner start what is to run, keeps exact count of what lives, and serves the control clients.
+//!
+//! [`main`] is the whole program in order; [`core`] is the loop. The parts of a turn: [`clones`] (what the
+//! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
+//! [`journal`] (log files and events, for the workers that write them), [`tend`] (the workers),
+//! [`control`] (clients), [`orders`] (signals, reload), [`ending`] (the way out).
+
+mod clones;
+mod control;
+mod core;
+mod demo;
+mod ending;
+mod journal;
+mod load;
+mod options;
+mod orders;
+mod output;
+mod reactor;
+mod remains;
+mod spawner_link;
+mod spec;
+mod startup;
+mod tend;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::model::id::Uid;
+use crate::system::signals::Signals;
+use crate::system::terminal::Saved;
+use crate::system::{account, credentials, limits, process, stdio};
+
+use self::core::{ConfigSource, Core};
+use options::Command;
+
+/// Exit codes: 1 could not start, or programs survived the shutdown; 2 configuration or usage.
+const COULD_NOT_START: u8 = 1;
+const WRONG_INPUT: u8 = 2;
+
+/// Why the supervisor does not run: the exit code and the words.
+struct Refusal(u8, String);
+
+/// Runs `taskmasterd`.
+pub fn main() -> ExitCode {
+    if stdio::fill_standard().is_err() {
+        return ExitCode::from(COULD_NOT_START);
+    }
+    let command = match options::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(words) => return refuse(&Refusal(WRONG_INPUT, format!("taskmasterd: {words}"))),
+    };
+    let own = account::own_uid();
+    let done = match command {
+        Command::Help => say(options::HELP.trim_end()),
+        Command::Version => say(concat!("taskmasterd ", env!("CARGO_PKG_VERSION"))),
+        Command::Check { config } => check(config, own),
+        Command::Run { config, shell } => run(config, own, shell),
+        Command::Demo { shell } => run_demo(own, shell),
+    };
+    done.unwrap_or_else(|refusal| refuse(&refusal))
+}
+
+fn refuse(Refusal(code, words): &Refusal) -> ExitCode {
+    // Nobody may listen; the exit code still tells.
+    let _ = writeln!(std::io::stderr().lock(), "{words}");
+    ExitCode::from(*code)
+}
+
+fn say(words: &str) -> Result<ExitCode, Refusal> {
+    let _ = writeln!(std::io::stdout().lock(), "{words}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds and loads the configuration; warnings are told at once.
+fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Refusal> {
+    let path = match path {
+        Some(path) => std::path::absolute(&path).unwrap_or(path),
+        None => load::find(own).map_err(|words| Refusal(WRONG_INPUT, format!("taskmasterd: {words}")))?,
+    };
+    let config = load::load(&path, own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
+    for warning in &config.warnings {
+        let _ = writeln!(std::io::stderr().lock(), "{warning}");
+    }
+    Ok((path, config))
+}
+
+fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
+    let (path, config) = load_config(path, own)?;
+    for words in load::unknown_accounts(&config) {
+        let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
+    }
+    let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
+    let programs = config.programs.len();
+    say(&format!("{}: valid, {programs} programs, {processes} processes", path.display()))
+}
+
+fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
+    let (path, config) = load_config(path, own)?;
+    supervise(config, ConfigSource::File(path), own, shell)
+}
+
+fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
+    let told = |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: the demo's directory: {error}"));
+    let demo = demo::Demo::new().map_err(told)?;
+    let config = demo.config(own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
+    let directory = demo.directory.display();
+    let socket = config.control.socket.display();
+    say(&format!(
+        "Demo: everything is under {directory}, and removed at the end.\n\
+         From another terminal: taskmasterctl -s {socket} status"
+    ))?;
+    supervise(config, ConfigSource::BuiltIn, own, shell)
+}
+
+/// From the configuration to the loop.
+fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
+    let refusal = |words: String| Refusal(COULD_NOT_START, format!("taskmasterd: {words}"));
+    let failed = |what: &'static str| {
+        move |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: {what}: {error}"))
+    };
+
+    credentials::set_umask(0o022).map_err(failed("umask"))?;
+    let lock = startup::prepare(&config, own).map_err(refusal)?;
+    let terminal = if shell { Saved::of_own_terminal() } else { None };
+    let executables = workers::Executables::open(terminal.is_some()).map_err(refusal)?;
+    let event_log = startup::open_event_log(&config.supervisor.event_log, own.is_root()).map_err(refusal)?;
+    let signals = Signals::block_all().map_err(failed("signals"))?;
+    process::become_subreaper().map_err(failed("subreaper"))?;
+    if own.is_root() {
+        process::forbid_dumping().map_err(failed("dumpable"))?;
+    }
+    let descriptors = limits::raise_descriptors().map_err(failed("the limit of descriptors"))?;
+    let listener = startup::listen(&config.control).map_err(refusal)?;
+    let mut reactor = reactor::Reactor::new().map_err(failed("epoll"))?;
+    reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
+    let control = control::Control::new(&mut reactor, listener, own).map_err(failed("the control socket"))?;
+
+    let core = Core {
+        reactor,
+        signals,
+        own: spec::Own {
+            root: own.is_root(),
+            user: account::user_name(own),
+            env: spec::Own::environment(),
+            descriptors,
+        },
+        own_uid: own,
+        source,
+        config,
+        fleet: crate::policy::fleet::Fleet::default(),
+        clones: clones::Clones::default(),
+        spawner: None,
+        executables,
+        output: output::Output::default(),
+        planned: BTreeMap::new(),
+        journal: journal::Journal::new(account::host_name()),
+        event_log: Rc::new(event_log),
+        workers: BTreeMap::new(),
+        control,
+        waiters: control::waiters::Waiters::default(),
+        terminal,
+        dialer: None,
+        remains: remains::Remains::new(),
+        pids: BTreeMap::new(),
+        zombies_wait: false,
+        ending: None,
+    };
+    let code = core.run();
+    drop(lock);
+    Ok(code)
+}

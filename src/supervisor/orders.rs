@@ -1,0 +1,128 @@
+//! Orders from outside that concern everything: signals, and the reload of the configuration.
+
+use crate::config::Config;
+use crate::model::event::{Facts, Kind};
+use crate::model::id::ProcessId;
+use crate::model::plan::Plan;
+use crate::model::signal::Signal;
+use crate::model::text::cut;
+use crate::system::clock;
+use crate::system::signals::Arrived;
+
+use super::core::{ConfigSource, Core};
+use super::{load, startup};
+
+/// So much of the faults goes into the event of a rejected configuration.
+const FAULTS_IN_EVENT: usize = 2000;
+
+impl Core {
+    pub(super) fn take_signals(&mut self) {
+        while let Ok(Some(arrived)) = self.signals.next() {
+            self.heed_signal(arrived);
+        }
+    }
+
+    fn heed_signal(&mut self, arrived: Arrived) {
+        // A key on the terminal is meant for the shell, while one is there.
+        let key = arrived.by_kernel && self.has_shell();
+        match arrived.number {
+            libc::SIGCHLD => self.reap(),
+            libc::SIGINT | libc::SIGQUIT if key => self.signal_shell(Signal::INT),
+            libc::SIGWINCH => self.signal_shell(Signal::WINCH),
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => {
+                if self.ending.is_some() {
+                    self.kill_all();
+                } else {
+                    let name = Signal::from_number(arrived.number).map_or_else(String::new, |s| s.to_string());
+                    self.shut_down(&format!("SIG{name} from pid {}", arrived.sender));
+                }
+            }
+            // The kernel's SIGHUP says that the terminal is lost: that is no order.
+            libc::SIGHUP if arrived.by_kernel => self.go_on_without_terminal(),
+            libc::SIGHUP => {
+                if self.ending.is_none() {
+                    // The event says what came of it.
+                    let _ = self.reload(false);
+                }
+            }
+            libc::SIGUSR1 => self.reopen_logs(),
+            // Everything else (a Ctrl-Z, a broken pipe, an alarm of nobody's) must not end or stop the core.
+            _ => {}
+        }
+    }
+
+    /// Reads the configuration again and applies it; with `dry_run` only says what would happen.
+    ///
+    /// # Errors
+    /// All faults; then nothing has changed.
+    pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
+        let loaded = match &self.source {
+            ConfigSource::File(path) => load::load(path, self.own_uid),
+            ConfigSource::BuiltIn => Ok(self.config.clone()),
+        };
+        let mut config = match loaded {
+            Ok(config) => config,
+            Err(faults) => {
+                let faults = faults.to_string();
+                if !dry_run {
+                    let words = format!("the configuration stays as it was: {}", cut(&faults, FAULTS_IN_EVENT));
+                    self.record(Kind::ConfigRejected, Facts::message(words));
+                }
+                return Err(faults);
+            }
+        };
+        let warnings = config.warnings.iter().map(ToString::to_string).collect();
+        let mut plan = self.fleet.plan(&config.programs);
+        plan.needs_restart = self.keep_what_needs_restart(&mut config);
+        if !dry_run {
+            self.apply(config, &plan);
+        }
+        Ok((plan, warnings))
+    }
+
+    /// Directories and sockets stay as they are while the supervisor runs; names those that differ.
+    fn keep_what_needs_restart(&self, config: &mut Config) -> Vec<String> {
+        let (old, new) = (&self.config, config);
+        let mut differ = Vec::new();
+        let mut keep = |name: &str, old: &std::path::PathBuf, new: &mut std::path::PathBuf| {
+            if old != new {
+                differ.push(name.to_owned());
+                new.clone_from(old);
+            }
+        };
+        keep("supervisor.event_log", &old.supervisor.event_log, &mut new.supervisor.event_log);
+        keep("supervisor.log_dir", &old.supervisor.log_dir, &mut new.supervisor.log_dir);
+        keep("supervisor.state_dir", &old.supervisor.state_dir, &mut new.supervisor.state_dir);
+        keep("supervisor.runtime_dir", &old.supervisor.runtime_dir, &mut new.supervisor.runtime_dir);
+        keep("control.socket", &old.control.socket, &mut new.control.socket);
+        differ
+    }
+
+    fn apply(&mut self, config: Config, plan: &Plan) {
+        let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
+        let new_rights = config.control != self.config.control;
+        self.config = config;
+        if new_format {
+            self.send_event_log();
+        }
+        if new_rights && let Err(words) = startup::set_socket_rights(&self.config.control) {
+            self.record(Kind::ConfigRejected, Facts::message(words));
+        }
+        let mut words = plan.counts();
+        if !plan.needs_restart.is_empty() {
+            words.push_str(&format!("; takes a restart of the supervisor: {}", plan.needs_restart.join(", ")));
+        }
+        self.record(Kind::ConfigReloaded, Facts::message(words));
+        let before: Vec<ProcessId> = self.fleet.selectable().map(|(id, _)| id.clone()).collect();
+        let programs = self.config.programs.clone();
+        let (_, orders) = self.fleet.configure(&programs, clock::now());
+        self.carry_out(orders);
+        let kept: std::collections::BTreeSet<&ProcessId> = self.fleet.selectable().map(|(id, _)| id).collect();
+        let gone: Vec<ProcessId> = before.into_iter().filter(|id| !kept.contains(id)).collect();
+        let messages = self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable());
+        for message in messages {
+            self.tell_logger(message);
+        }
+        self.forget_processes(&gone);
+    }
+}

@@ -1,0 +1,241 @@
+//! The core's side of program output: which log files are open, which pipes are read, and what a logger
+//! that is started anew must be given. The bytes themselves never come here.
+//!
+//! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
+//! program noticing and without a byte being lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::model::id::{Account, ProcessId};
+use crate::model::program::Program;
+use crate::model::template::Template;
+use crate::protocol::control::Channel;
+use crate::protocol::logger::{SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
+use crate::worker::channel::Passed;
+
+use super::spec;
+
+/// Log files in root's directories: readable for the program's group.
+const LOG_MODE: u32 = 0o640;
+
+/// One log file, whoever writes to it.
+struct Sink {
+    path: Template,
+    identity: Identity,
+    settings: SinkSettings,
+    file: Option<Rc<OwnedFd>>,
+    /// A clone is opening or rotating it.
+    busy: bool,
+    /// To be opened anew when it is not busy any more.
+    reopen: bool,
+}
+
+/// Same path and same user: the same file.
+type SinkKey = (Template, Option<Account>);
+
+struct Stream {
+    read_end: Rc<OwnedFd>,
+    tail: TailId,
+    process: String,
+    channel: Channel,
+    sink: Option<SinkId>,
+}
+
+/// One output of a process that is about to start.
+pub struct Planned {
+    pub channel: Channel,
+    pub sink: SinkId,
+    pub read_end: Rc<OwnedFd>,
+}
+
+/// A message for the logger, with its descriptors.
+pub type Message = (ToLogger, Vec<Passed>);
+
+#[derive(Default)]
+pub struct Output {
+    sinks: BTreeMap<SinkId, Sink>,
+    by_key: HashMap<SinkKey, SinkId>,
+    streams: BTreeMap<StreamId, Stream>,
+    tails: BTreeMap<(ProcessId, Channel), TailId>,
+    next: u64,
+}
+
+impl Output {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// The file that an output of a process goes to; `None` is nowhere.
+    pub fn sink_for(&mut self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<SinkId> {
+        let path = spec::log_file(log_dir, program, id, channel)?;
+        let key = (path.clone(), program.exec.user.clone());
+        let settings = settings(program);
+        if let Some(sink) = self.by_key.get(&key) {
+            return Some(*sink);
+        }
+        let sink = SinkId(self.number());
+        let identity = spec::identity(&program.exec);
+        self.sinks.insert(sink, Sink { path, identity, settings, file: None, busy: false, reopen: false });
+        self.by_key.insert(key, sink);
+        Some(sink)
+    }
+
+    /// The request to open a file, unless it is open.
+    pub fn to_open(&self, sink: SinkId) -> Option<OpenFile> {
+        let known = self.sinks.get(&sink).filter(|known| known.file.is_none())?;
+        Some(OpenFile { sink, path: known.path.clone(), mode: LOG_MODE })
+    }
+
+    /// A file was opened for the first time, rotated or reopened.
+    pub fn opened(&mut self, sink: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
+        let known = self.sinks.get_mut(&sink)?;
+        // Several starts can open one file at once: the first is as good as the others.
+        if known.file.is_some() && !replaces {
+            return None;
+        }
+        known.file = Some(Rc::clone(&file));
+        Some((ToLogger::Sink { sink, settings: known.settings }, vec![file]))
+    }
+
+    /// The program that writes to this pipe runs now.
+    pub fn attach(&mut self, id: &ProcessId, process: &str, planned: Planned) -> Message {
+        let stream = StreamId(self.number());
+        let tail = self.tail(id, planned.channel);
+        let known = Stream {
+            read_end: planned.read_end,
+            tail,
+            process: process.to_owned(),
+            channel: planned.channel,
+            sink: Some(planned.sink),
+        };
+        let message = stream_message(stream, &known);
+        self.streams.insert(stream, known);
+        message
+    }
+
+    /// The number of an output over all lives of its process.
+    pub fn tail(&mut self, id: &ProcessId, channel: Channel) -> TailId {
+        let key = (id.clone(), channel);
+        if let Some(tail) = self.tails.get(&key) {
+            return *tail;
+        }
+        let tail = TailId(self.number());
+        self.tails.insert(key, tail);
+        tail
+    }
+
+    /// The logger has read a pipe to its end.
+    pub fn ended(&mut self, stream: StreamId) {
+        self.streams.remove(&stream);
+    }
+
+    /// The request for a rotation that the logger asked for: once at a time, and only of what exists.
+    pub fn rotate(&mut self, sink: SinkId) -> Option<FilesSpec> {
+        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some() && !known.busy)?;
+        known.busy = true;
+        let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
+        Some(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
+    }
+
+    /// The requests that open every file anew, for logrotate.
+    pub fn reopen_all(&mut self) -> Vec<FilesSpec> {
+        let ids: Vec<SinkId> = self.sinks.keys().copied().collect();
+        ids.into_iter().filter_map(|sink| self.reopen(sink)).collect()
+    }
+
+    fn reopen(&mut self, sink: SinkId) -> Option<FilesSpec> {
+        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some())?;
+        if known.busy {
+            known.reopen = true;
+            return None;
+        }
+        known.busy = true;
+        known.reopen = false;
+        let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
+        Some(FilesSpec { identity: known.identity.clone(), file, rotate: None })
+    }
+
+    /// The clone that worked on a file is over; gives the next request, if one waits.
+    pub fn finished(&mut self, sink: SinkId) -> Option<FilesSpec> {
+        let known = self.sinks.get_mut(&sink)?;
+        known.busy = false;
+        if known.reopen { self.reopen(sink) } else { None }
+    }
+
+    /// The path of a file, for messages.
+    pub fn path(&self, sink: SinkId) -> String {
+        self.sinks.get(&sink).map_or_else(|| "a log file".to_owned(), |known| known.path.shown())
+    }
+
+    /// Everything that a logger needs that is started anew.
+    pub fn everything(&self) -> Vec<Message> {
+        let sinks = self.sinks.iter().filter_map(|(sink, known)| {
+            let file = known.file.as_ref()?;
+            Some((ToLogger::Sink { sink: *sink, settings: known.settings }, vec![Rc::clone(file)]))
+        });
+        let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
+        sinks.chain(streams).collect()
+    }
+
+    /// After a reload: settings that changed, and files and tails that nobody uses any more.
+    pub fn configure<'a>(
+        &mut self,
+        log_dir: &Path,
+        processes: impl Iterator<Item = (&'a ProcessId, &'a Program)>,
+    ) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut used = BTreeSet::new();
+        let mut kept = BTreeSet::new();
+        for (id, program) in processes {
+            kept.insert(id.clone());
+            for channel in [Channel::Stdout, Channel::Stderr] {
+                let Some(path) = spec::log_file(log_dir, program, id, channel) else { continue };
+                let Some(sink) = self.by_key.get(&(path, program.exec.user.clone())).copied() else { continue };
+                used.insert(sink);
+                if let Some(known) = self.sinks.get_mut(&sink) {
+                    let wanted = settings(program);
+                    known.identity = spec::identity(&program.exec);
+                    if known.settings != wanted {
+                        known.settings = wanted;
+                        messages.push((ToLogger::Settings { sink, settings: wanted }, Vec::new()));
+                    }
+                }
+            }
+        }
+        used.extend(self.streams.values().filter_map(|stream| stream.sink));
+        let unused: Vec<SinkId> =
+            self.sinks.iter().filter(|(id, sink)| !used.contains(id) && !sink.busy).map(|(id, _)| *id).collect();
+        for sink in unused {
+            self.sinks.remove(&sink);
+            self.by_key.retain(|_, known| *known != sink);
+            messages.push((ToLogger::Close { sink }, Vec::new()));
+        }
+        let gone: Vec<(ProcessId, Channel)> = self.tails.keys().filter(|(id, _)| !kept.contains(id)).cloned().collect();
+        for key in gone {
+            if let Some(tail) = self.tails.remove(&key) {
+                messages.push((ToLogger::Forget { tail }, Vec::new()));
+            }
+        }
+        messages
+    }
+}
+
+fn settings(program: &Program) -> SinkSettings {
+    SinkSettings { max_bytes: program.watch.log_maxbytes, backups: program.watch.log_backups }
+}
+
+fn stream_message(stream: StreamId, known: &Stream) -> Message {
+    let message = ToLogger::Stream {
+        stream,
+        tail: known.tail,
+        process: known.process.clone(),
+        channel: known.channel,
+        sink: known.sink,
+    };
+    (message, vec![Rc::clone(&known.read_end)])
+}

@@ -1,0 +1,73 @@
+//! The spawner, seen from the core: the only process that the core forks itself.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use crate::protocol::spawner::{Answer, Request};
+use crate::system::clone::{Parent, Side, clone, leave};
+use crate::system::{credentials, execute, socket, stdio};
+use crate::worker::channel::{ChannelError, Passed, Received};
+use crate::worker::confine::CHANNEL;
+
+use super::reactor::{Link, Reactor, Source};
+
+pub struct SpawnerLink {
+    link: Link,
+}
+
+impl SpawnerLink {
+    /// Starts a spawner.
+    ///
+    /// # Errors
+    /// EAGAIN, ENOMEM, EMFILE.
+    pub fn start(reactor: &mut Reactor, executable: &Rc<OwnedFd>) -> io::Result<Self> {
+        let (ours, theirs) = socket::message_pair()?;
+        match clone(Parent::Me, None)? {
+            Side::Clone => {
+                let Err(error) = become_spawner(executable, theirs);
+                // Nobody but the closing channel tells the core; the words are for whoever traces it.
+                leave(error.raw_os_error().unwrap_or(1));
+            }
+            Side::Original { .. } => Ok(Self { link: Link::new(reactor, ours, Source::Spawner)? }),
+        }
+    }
+
+    /// # Errors
+    /// When the spawner is gone.
+    pub fn send(&mut self, request: &Request, descriptors: Vec<Passed>) -> Result<(), ChannelError> {
+        self.link.channel.send(request, descriptors)
+    }
+
+    /// # Errors
+    /// When the spawner is gone, or makes no sense.
+    pub fn receive(&self) -> Result<Option<Received<Answer>>, ChannelError> {
+        self.link.channel.receive()
+    }
+
+    /// # Errors
+    /// When the spawner is gone.
+    pub fn flush(&mut self) -> Result<(), ChannelError> {
+        self.link.channel.flush()
+    }
+
+    pub fn tend(&mut self, reactor: &Reactor) {
+        self.link.tend(reactor);
+    }
+
+    pub fn close(self, reactor: &mut Reactor) {
+        self.link.close(reactor);
+    }
+}
+
+/// In the clone: a session of its own, so that no key on the terminal reaches it; nothing of the
+/// environment; the channel and standard error, nothing else.
+fn become_spawner(executable: &Rc<OwnedFd>, channel: OwnedFd) -> io::Result<Infallible> {
+    credentials::new_session()?;
+    let executable = stdio::move_above(executable.try_clone()?, 32)?;
+    let error_output = stdio::duplicate_standard(2)?;
+    stdio::place(vec![(stdio::null(false)?, 0), (stdio::null(true)?, 1), (error_output, 2), (channel, CHANNEL)])?;
+    stdio::close_on_exec_from(CHANNEL + 1, None)?;
+    execute::descriptor(&executable, &[c"taskmaster-spawner".to_owned()], &[]).map_err(io::Error::from)
+}

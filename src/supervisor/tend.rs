@@ -1,0 +1,448 @@
+//! Tending the workers: starting them, hearing them, starting them again with all they need to go on
+//! where the last one stopped.
+
+use std::rc::Rc;
+
+use crate::model::event::{Facts, Kind};
+use crate::model::exit::ExitStatus;
+use crate::model::id::ProcessId;
+use crate::model::signal::Signal;
+use crate::model::time::Moment;
+use crate::protocol::logger::{FromLogger, ToLogger};
+use crate::protocol::notifier::{FromNotifier, ToNotifier};
+use crate::protocol::spawner::{Bytes, FilesSpec, Job, Request, SinkId, Ticket};
+use crate::system::{clock, dial, process, socket, stdio};
+use crate::worker::channel::{ChannelError, Passed};
+use crate::worker::confine::CHANNEL;
+
+use super::clones::{News, Purpose};
+use super::core::Core;
+use super::ending::Ending;
+use super::output::Message;
+use super::reactor::{ClientId, Event, Link, Source};
+use super::spec;
+use super::workers::{Role, Worker};
+
+/// A worker with more unread messages than this has stopped working.
+const QUEUE_MAX: usize = 100_000;
+/// A worker that dies young this often is told of only now and then.
+const TELL_EVERY: u32 = 60;
+/// A shell that dies young this often is given up.
+const SHELL_TRIES: u32 = 5;
+/// What the shell may know of our environment.
+const SHELL_ENVIRONMENT: [&str; 6] = ["TERM", "LANG", "TZ", "NO_COLOR", "COLUMNS", "LINES"];
+
+impl Core {
+    /// Starts the workers that are due, and waits for room where messages are queued.
+    pub(super) fn tend_workers(&mut self, now: Moment) {
+        for role in [Role::Logger, Role::Notifier, Role::Shell] {
+            let wanted = match role {
+                Role::Shell => self.terminal.is_some() && self.ending.is_none() && self.dialer_is_free(),
+                Role::Logger | Role::Notifier => true,
+            };
+            let worker = self.workers.entry(role).or_default();
+            let due = worker.ticket.is_none() && worker.next_start.is_none_or(|at| at <= now);
+            if wanted && due {
+                let again = worker.next_start.is_some();
+                if self.start_worker(role, now).is_err() {
+                    self.worker_ended(role, now);
+                } else if again {
+                    self.tell_of_restart(role);
+                }
+            } else if !wanted {
+                worker.next_start = None;
+            }
+        }
+        if let Some(spawner) = &mut self.spawner {
+            spawner.tend(&self.reactor);
+        }
+        let mut stuck = Vec::new();
+        for (role, worker) in &mut self.workers {
+            if let Some(link) = &mut worker.link {
+                link.tend(&self.reactor);
+                if link.channel.queued() > QUEUE_MAX {
+                    stuck.push(*role);
+                }
+            }
+        }
+        for role in stuck {
+            self.kill_worker(role);
+        }
+    }
+
+    fn dialer_is_free(&self) -> bool {
+        self.workers.get(&Role::Shell).is_none_or(|worker| worker.ticket.is_none())
+    }
+
+    fn tell_of_restart(&mut self, role: Role) {
+        let failures = self.workers.get(&role).map_or(0, Worker::failures);
+        if failures <= 3 || failures.is_multiple_of(TELL_EVERY) {
+            self.record(Kind::WorkerRestarted, Facts::message(format!("the {role} ended and was started again")));
+        }
+    }
+
+    fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
+        let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
+        let uid = self.own.root.then(|| role.uid());
+        let (argument, link, mut passed, targets) = match role {
+            Role::Shell => self.shell_descriptors().map_err(ChannelError::Io)?,
+            Role::Logger | Role::Notifier => {
+                let (ours, theirs) = socket::message_pair().map_err(ChannelError::Io)?;
+                let link = Link::new(&mut self.reactor, ours, Source::Worker(role)).map_err(ChannelError::Io)?;
+                let mut passed = vec![Rc::new(theirs)];
+                let mut targets = vec![CHANNEL];
+                // Its last words, if it has some; not across the shell's screen.
+                if self.terminal.is_none() {
+                    passed.push(Rc::new(stdio::duplicate_standard(2).map_err(ChannelError::Io)?));
+                    targets.push(2);
+                }
+                (None, Some(link), passed, targets)
+            }
+        };
+        let mut spec = spec::worker(&self.own, role.program(), argument, uid, &targets);
+        if role == Role::Shell {
+            let known = |name: &Bytes| SHELL_ENVIRONMENT.iter().any(|known| known.as_bytes() == name.as_bytes());
+            spec.inherited = self.own.env.iter().filter(|(name, _)| known(name)).cloned().collect();
+            spec.inherited.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
+        }
+        let (ticket, report) =
+            self.clones.announce(&mut self.reactor, Purpose::Worker(role), false, now).map_err(ChannelError::Io)?;
+        passed.insert(0, executable);
+        passed.insert(0, Rc::new(report));
+        if let Err(error) = self.ask_spawner(&Request { ticket, job: Job::Start(spec) }, passed) {
+            self.clones.retract(&mut self.reactor, ticket);
+            return Err(error);
+        }
+        self.workers.entry(role).or_default().started(ticket, link, now);
+        match role {
+            Role::Logger => self.equip_logger(),
+            Role::Notifier => self.equip_notifier(),
+            Role::Shell => {}
+        }
+        Ok(())
+    }
+
+    fn equip_logger(&mut self) {
+        for message in self.output.everything() {
+            self.tell_logger(message);
+        }
+        // A shutdown that waits for the last output waits for this logger's.
+        if matches!(self.ending, Some(Ending::Output { .. })) {
+            self.tell_logger((ToLogger::Drain, Vec::new()));
+        }
+    }
+
+    fn equip_notifier(&mut self) {
+        self.journal.notifier_lost();
+        self.send_event_log();
+        if self.terminal.is_none() {
+            self.send_console();
+        }
+        self.feed_notifier();
+    }
+
+    pub(super) fn send_event_log(&mut self) {
+        let format = self.config.supervisor.event_log_format;
+        let log = Rc::clone(&self.event_log);
+        self.tell_notifier(&ToNotifier::EventLog { format }, vec![log]);
+    }
+
+    /// Without a shell on the terminal, events are shown where the supervisor was started.
+    pub(super) fn send_console(&mut self) {
+        if let Ok(console) = stdio::duplicate_standard(2) {
+            self.tell_notifier(&ToNotifier::Console, vec![Rc::new(console)]);
+        }
+    }
+
+    pub(super) fn tell_logger(&mut self, (message, descriptors): Message) {
+        self.tell(Role::Logger, &message, descriptors);
+    }
+
+    fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
+        self.tell(Role::Notifier, message, descriptors);
+    }
+
+    /// Sends to a worker. If it is gone, its successor gets everything anyway.
+    fn tell(&mut self, role: Role, message: &impl serde::Serialize, descriptors: Vec<Passed>) {
+        let link = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut());
+        if let Some(link) = link
+            && link.channel.send(message, descriptors).is_err()
+        {
+            self.kill_worker(role);
+        }
+    }
+
+    pub(super) fn feed_notifier(&mut self) {
+        let link = self.workers.get_mut(&Role::Notifier).and_then(|worker| worker.link.as_mut());
+        if let Some(link) = link
+            && self.journal.feed(&mut link.channel).is_err()
+        {
+            self.kill_worker(Role::Notifier);
+        }
+    }
+
+    /// A worker that makes no sense, or does not listen, loses its life, and only its own.
+    fn kill_worker(&mut self, role: Role) {
+        let Some(worker) = self.workers.get_mut(&role) else { return };
+        if let Some(link) = worker.link.take() {
+            link.close(&mut self.reactor);
+        }
+        if let Some((_, pidfd)) = worker.ticket.and_then(|ticket| self.clones.pidfd(ticket)) {
+            let _ = process::signal(pidfd, Signal::KILL);
+        }
+    }
+
+    /// A worker's channel has something to say.
+    pub(super) fn hear_worker(&mut self, role: Role, event: Event) {
+        let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
+        if event.writable && link.channel.flush().is_err() {
+            self.kill_worker(role);
+            return;
+        }
+        // A budget per turn: a chatty worker must not keep the loop.
+        for _ in 0..256 {
+            let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
+            let heard = match role {
+                Role::Logger => {
+                    link.channel.receive::<FromLogger>().map(|got| got.map(|got| Heard::Logger(got.message)))
+                }
+                Role::Notifier => {
+                    link.channel.receive::<FromNotifier>().map(|got| got.map(|got| Heard::Notifier(got.message)))
+                }
+                Role::Shell => Ok(None),
+            };
+            match heard {
+                Ok(Some(Heard::Logger(message))) => self.heed_logger(message),
+                Ok(Some(Heard::Notifier(message))) => self.heed_notifier(&message),
+                Ok(None) => return,
+                Err(_) => {
+                    self.kill_worker(role);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn heed_logger(&mut self, message: FromLogger) {
+        match message {
+            FromLogger::Ready => self.worker_is_ready(Role::Logger),
+            FromLogger::Rotate { sink } => {
+                if let Some(spec) = self.output.rotate(sink) {
+                    self.work_on_file(sink, spec);
+                }
+            }
+            FromLogger::Ended { stream } => self.output.ended(stream),
+            FromLogger::Dropping { sink, errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                let words = format!("output for {} is dropped: {error}", self.output.path(sink));
+                self.record(Kind::OutputDropped, Facts { errno: Some(errno), ..Facts::message(words) });
+            }
+            FromLogger::Dropped { sink, bytes } => {
+                let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
+                self.record(Kind::OutputDropped, Facts::message(words));
+            }
+            FromLogger::Drained => {
+                if let Some(Ending::Output { survivors, .. }) = self.ending {
+                    self.output_is_drained(survivors);
+                }
+            }
+        }
+    }
+
+    fn heed_notifier(&mut self, message: &FromNotifier) {
+        match message {
+            FromNotifier::Ready => self.worker_is_ready(Role::Notifier),
+            FromNotifier::Written { seq } => {
+                self.journal.written(*seq);
+                self.feed_notifier();
+            }
+            FromNotifier::LogFailing { errno } => {
+                let error = std::io::Error::from_raw_os_error(*errno);
+                let words = format!("the event log {}: {error}", self.config.supervisor.event_log.display());
+                self.record(Kind::NotifyFailing, Facts { errno: Some(*errno), ..Facts::message(words) });
+            }
+            FromNotifier::LogRecovered { missing } => {
+                let words = format!("the event log is written again; {missing} events are missing there");
+                self.record(Kind::NotifyRecovered, Facts::message(words));
+            }
+        }
+    }
+
+    fn worker_is_ready(&mut self, role: Role) {
+        if let Some(worker) = self.workers.get_mut(&role) {
+            worker.ready = true;
+        }
+    }
+
+    /// What became of a worker's process.
+    pub(super) fn worker_news(&mut self, role: Role, ticket: Ticket, news: News) {
+        let current = self.workers.get(&role).and_then(|worker| worker.ticket) == Some(ticket);
+        let status = match news {
+            News::Failed(_) => None,
+            News::Exited { status, .. } => Some(status),
+            News::Cloned | News::Executed | News::Opened { .. } | News::Done => return,
+        };
+        if !current {
+            return;
+        }
+        let now = clock::now();
+        self.worker_ended(role, now);
+        if role == Role::Shell {
+            self.shell_ended(status);
+        }
+    }
+
+    fn worker_ended(&mut self, role: Role, now: Moment) {
+        let link = self.workers.entry(role).or_default().ended(now);
+        if let Some(link) = link {
+            link.close(&mut self.reactor);
+        }
+    }
+
+    /// The shell has left: on purpose, for good (its terminal is gone, or it cannot run), or to be
+    /// started again.
+    fn shell_ended(&mut self, status: Option<ExitStatus>) {
+        if let Some((dialer, token)) = self.dialer.take() {
+            self.reactor.remove(&dialer, token);
+        }
+        if let Some(terminal) = &self.terminal {
+            terminal.restore();
+        }
+        let failures = self.workers.get(&Role::Shell).map_or(0, Worker::failures);
+        if status == Some(ExitStatus::Code(0)) || failures > SHELL_TRIES {
+            self.go_on_without_terminal();
+        }
+    }
+
+    /// From now on events are shown on standard error, if anybody reads it.
+    pub(super) fn go_on_without_terminal(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            terminal.restore();
+            if self.ending.is_none() {
+                self.send_console();
+            }
+        }
+    }
+
+    fn shell_descriptors(&mut self) -> std::io::Result<ShellStart> {
+        let (ours, theirs) = socket::message_pair()?;
+        stdio::set_nonblocking(&ours, true)?;
+        let token = self.reactor.add(&ours, Source::Dialer)?;
+        let history = super::startup::open_history(&self.config.supervisor.state_dir)?;
+        let mut passed: Vec<Passed> = Vec::new();
+        for number in 0..=2 {
+            passed.push(Rc::new(stdio::duplicate_standard(number)?));
+        }
+        passed.push(Rc::new(theirs));
+        passed.push(Rc::new(history));
+        self.dialer = Some((ours, token));
+        Ok((Some("--on-terminal"), None, passed, vec![0, 1, 2, 3, 4]))
+    }
+
+    /// The shell asks for connections.
+    pub(super) fn take_connections(&mut self) {
+        for _ in 0..16 {
+            let Some((dialer, token)) = &self.dialer else { return };
+            match dial::receive_connection(std::os::fd::AsFd::as_fd(dialer)) {
+                Ok(Some(connection)) => self.control.add_starter(&mut self.reactor, connection, clock::now()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Ok(None) | Err(_) => {
+                    self.reactor.remove(dialer, *token);
+                    self.dialer = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends a signal on to the shell.
+    pub(super) fn signal_shell(&self, signal: Signal) {
+        let ticket = self.workers.get(&Role::Shell).and_then(|worker| worker.ticket);
+        if let Some((_, pidfd)) = ticket.and_then(|ticket| self.clones.pidfd(ticket)) {
+            let _ = process::signal(pidfd, signal);
+        }
+    }
+
+    /// Whether a shell is on the terminal.
+    pub(super) fn has_shell(&self) -> bool {
+        self.terminal.is_some() && self.workers.get(&Role::Shell).is_some_and(|worker| worker.ticket.is_some())
+    }
+
+    /// Gives a client's connection to the logger.
+    pub fn hand_to_logger(&mut self, client: ClientId, message: ToLogger) -> Result<(), String> {
+        if self.workers.get(&Role::Logger).is_none_or(|worker| worker.link.is_none()) {
+            return Err("the logger is being started again; try once more".to_owned());
+        }
+        if let Some(connection) = self.control.hand_over(&mut self.reactor, client) {
+            self.tell_logger((message, vec![Rc::new(connection)]));
+        }
+        Ok(())
+    }
+
+    /// Has a clone of the spawner rotate or reopen a log file.
+    fn work_on_file(&mut self, sink: SinkId, spec: FilesSpec) {
+        let announced = self.clones.announce(&mut self.reactor, Purpose::File(sink), false, clock::now());
+        let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
+            let request = Request { ticket, job: Job::Files(spec) };
+            self.ask_spawner(&request, vec![Rc::new(report)])
+                .inspect_err(|_| self.clones.retract(&mut self.reactor, ticket))
+        });
+        if result.is_err() {
+            self.file_is_kept(sink);
+        }
+    }
+
+    fn file_is_kept(&mut self, sink: SinkId) {
+        self.tell_logger((ToLogger::Kept { sink }, Vec::new()));
+        if let Some(next) = self.output.finished(sink) {
+            self.work_on_file(sink, next);
+        }
+    }
+
+    pub(super) fn file_news(&mut self, sink: SinkId, news: News) {
+        match news {
+            News::Done => {
+                if let Some(next) = self.output.finished(sink) {
+                    self.work_on_file(sink, next);
+                }
+            }
+            News::Failed(failure) => {
+                let words = format!("the log file could not be rotated or reopened, the old one is kept: {failure}");
+                self.record(Kind::OutputDropped, Facts { stage: Some(failure.stage), ..Facts::message(words) });
+                self.file_is_kept(sink);
+            }
+            News::Cloned | News::Executed | News::Exited { .. } | News::Opened { .. } => {}
+        }
+    }
+
+    /// Opens every log anew: logrotate has renamed them.
+    pub fn reopen_logs(&mut self) {
+        for spec in self.output.reopen_all() {
+            let sink = spec.file.sink;
+            self.work_on_file(sink, spec);
+        }
+        match super::startup::open_event_log(&self.config.supervisor.event_log, self.own.root) {
+            Ok(log) => {
+                self.event_log = Rc::new(log);
+                self.send_event_log();
+            }
+            Err(words) => self.record(Kind::NotifyFailing, Facts::message(words)),
+        }
+    }
+
+    /// Removes what belongs to processes that are not configured any more.
+    pub(super) fn forget_processes(&mut self, gone: &[ProcessId]) {
+        for id in gone {
+            self.waiters.gone(id);
+            self.pids.remove(id);
+        }
+    }
+}
+
+/// Argument, link, descriptors and where they go.
+type ShellStart = (Option<&'static str>, Option<Link>, Vec<Passed>, Vec<i32>);
+
+enum Heard {
+    Logger(FromLogger),
+    Notifier(FromNotifier),
+}
