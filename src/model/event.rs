@@ -138,6 +138,7 @@ pub struct Facts {
     /// Automatic restarts since the supervisor started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u64>,
+    /// Which retry, of `tries_max` (the program's `startretries`); 0 is the first try.
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -115,6 +115,7 @@ pub struct Notice {
     pub to: State,
     pub exit: Option<ExitStatus>,
     pub uptime: Option<Duration>,
+    /// Which retry this is about, of `startretries`; 0 is the first try.
     pub attempt: Option<u32>,
     pub failure: Option<StartFailure>,
     pub message: Option<String>,
@@ -350,10 +351,10 @@ impl Step<'_> {
     fn start_failed(&mut self, failure: StartFailure) {
         match self.life.phase {
             Phase::Starting(_) => {
-                let tried = self.life.failed_tries + 1;
+                let retry = self.life.failed_tries;
                 let told = failure.clone();
                 self.announce(Kind::ProcessStartFailed, State::Starting, |notice| {
-                    notice.attempt = Some(tried);
+                    notice.attempt = Some(retry);
                     notice.failure = Some(told);
                 });
                 self.failed_try(failure.to_string(), None, None);
@@ -457,7 +458,7 @@ impl Step<'_> {
         self.announce(Kind::ProcessFatal, from, |notice| {
             notice.exit = status;
             notice.uptime = uptime;
-            notice.attempt = (tries > 0).then_some(tries);
+            notice.attempt = tries.checked_sub(1);
         });
         self.life.failed_tries = 0;
     }

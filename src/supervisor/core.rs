@@ -340,13 +340,14 @@ impl Core {
     fn announce(&mut self, order: &Order, notice: &Notice) {
         let (id, program) = (&order.id, &order.program);
         let failure = notice.failure.as_ref();
+        let moved = notice.from != notice.to;
         let facts = Facts {
             program: Some(id.program.clone()),
             process: Some(id.shown(program.numprocs)),
             pid: self.pids.get(id).map(|pid| pid.0),
             user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
-            from: Some(notice.from),
-            to: Some(notice.to),
+            from: moved.then_some(notice.from),
+            to: moved.then_some(notice.to),
             code: notice.exit.and_then(|exit| exit.code()),
             signal: notice.exit.and_then(|exit| exit.signal()),
             core_dumped: notice.exit.filter(|exit| exit.signal().is_some()).map(|exit| exit.core_dumped()),

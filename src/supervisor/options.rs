@@ -52,7 +52,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Value(word) if check && config.is_none() => config = Some(PathBuf::from(word)),
             Value(word) => return Err(unknown(&word.to_string_lossy(), &["check"])),
             Long(name) => {
-                return Err(unknown(&format!("--{name}"), &["--config", "--no-shell", "--demo", "--help", "--version"]));
+                return Err(unknown(
+                    &format!("--{name}"),
+                    &["--config", "--no-shell", "--demo", "--help", "--version"],
+                ));
             }
             other => return Err(other.unexpected().to_string()),
         }

@@ -1,0 +1,64 @@
+//! What the tests share: when a test can run, a supervisor of its own in a directory of its own, and
+//! looks into /proc.
+
+pub mod proc;
+pub mod supervisor;
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Trial};
+
+pub use supervisor::{Ctl, Supervisor};
+
+/// Time enough for anything that should happen, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test needs of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    Root,
+}
+
+impl Need {
+    /// Why it is not there.
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Root => (!is_root()).then(|| "needs root".to_owned()),
+        }
+    }
+}
+
+pub fn is_root() -> bool {
+    // The owner of our own /proc entry is our effective user.
+    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+/// One test, by a sentence.
+pub fn test(name: &str, needs: &'static [Need], body: fn()) -> Trial {
+    Trial::ignorable_test(name.replace(' ', "_"), move || {
+        let missing: Vec<String> = needs.iter().filter_map(|need| need.missing()).collect();
+        if missing.is_empty() {
+            body();
+            return Ok(Completion::Completed);
+        }
+        let reason = missing.join(", ");
+        if std::env::var("TASKMASTER_TEST_REQUIRE").is_ok_and(|value| value == "all") {
+            return Err(format!("{reason}, and TASKMASTER_TEST_REQUIRE=all is set").into());
+        }
+        Ok(Completion::ignored_with(reason))
+    })
+}
+
+/// Looks until `look` gives something, at most [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        // Nothing to wait on for a look into /proc or a file: a short pause between looks.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
