@@ -1,10 +1,15 @@
 //! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+mod alert;
 mod config;
+mod logger;
 mod model;
+mod notifier;
 mod policy;
 mod protocol;
 mod spawner;
 mod system;
 mod worker;
 
+pub use logger::main as taskmaster_logger;
+pub use notifier::main as taskmaster_notifier;
 pub use spawner::main as taskmaster_spawner;
