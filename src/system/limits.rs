@@ -63,3 +63,12 @@ pub fn raise_descriptors() -> io::Result<Limit> {
     }
     Ok(before)
 }
+
+/// The number of descriptors to ask for when `wanted` would be welcome: no more than the hard limit allows.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn descriptors_at_most(wanted: u64) -> io::Result<u64> {
+    let (_, hard) = getrlimit(NixResource::RLIMIT_NOFILE)?;
+    Ok(wanted.min(hard))
+}

@@ -64,6 +64,17 @@ impl AsFd for Signals {
     }
 }
 
+/// Makes a file that grows beyond RLIMIT_FSIZE an error (EFBIG) instead of a death.
+///
+/// # Errors
+/// None but those of a kernel without sigaction.
+pub fn ignore_file_size() -> io::Result<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { sigaction(nix::sys::signal::Signal::SIGXFSZ, &ignore) }?;
+    Ok(())
+}
+
 /// Every disposition to the default, ignored ones too: an ignored signal stays ignored over exec.
 ///
 /// # Errors

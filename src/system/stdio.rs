@@ -122,6 +122,15 @@ pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// Lets a pipe hold up to this many bytes before its writer waits.
+///
+/// # Errors
+/// EPERM when the user's pipes are large enough already, EBUSY when more lies in it.
+pub fn enlarge_pipe(pipe: impl AsFd, bytes: i32) -> io::Result<()> {
+    fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?;
+    Ok(())
+}
+
 /// # Errors
 /// None on an open descriptor.
 pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> io::Result<()> {

@@ -1,0 +1,340 @@
+//! `taskmaster-logger`: reads what every program writes, keeps it in files that rotate, remembers the
+//! last of it, and shows it to clients of `tail`.
+//!
+//! One thread, one loop over epoll. Bytes are copied in large blocks from pipes to files ([`pump`]), and
+//! never parsed on the way; [`cut`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`]
+//! hold one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
+//! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
+
+mod clients;
+mod cut;
+mod follow;
+mod pump;
+mod ring;
+mod sink;
+mod stream;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::model::time::Moment;
+use crate::protocol::logger::{FromLogger, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::spawner::SinkId;
+use crate::system::poll::{Interest, Poll, Ready};
+use crate::system::{clock, limits, signals};
+use crate::worker::channel::{Channel, ChannelError, Received};
+use crate::worker::confine::{Allowance, confine};
+
+use follow::Client;
+use ring::RING_MAX;
+use sink::Sink;
+use stream::Stream;
+use tail::Tail;
+
+/// More than any supervisor starts; the hard limit is what counts.
+const DESCRIPTORS: u64 = 1 << 16;
+/// What is read at once, for all streams in turn.
+const BUFFER: usize = 256 << 10;
+/// What one stream may read before the others have their turn.
+const TURN: usize = 1 << 20;
+/// How many messages of the core are taken before streams have their turn.
+const MESSAGES: usize = 64;
+/// After so many bytes the core's messages are looked at again.
+const BETWEEN_MESSAGES: usize = 4 << 20;
+/// How long an unfinished line stands still before it is shown as it is.
+const STILL: Duration = Duration::from_millis(200);
+
+/// Runs until the core closes the channel.
+pub fn main() -> ExitCode {
+    match confined().and_then(|channel| run(channel).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "taskmaster-logger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn confined() -> Result<Channel, String> {
+    let descriptors = limits::descriptors_at_most(DESCRIPTORS).map_err(|error| error.to_string())?;
+    let channel = confine(Allowance { descriptors, may_write_files: true }, true).map_err(|error| error.to_string())?;
+    signals::ignore_file_size().map_err(|error| error.to_string())?;
+    Ok(channel)
+}
+
+/// Why the logger cannot go on. The core starts another.
+#[derive(Debug)]
+pub enum LoggerError {
+    Channel(ChannelError),
+    Message(String),
+    Io(io::Error),
+}
+
+impl fmt::Display for LoggerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(error) => error.fmt(f),
+            Self::Message(what) => f.write_str(what),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for LoggerError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What is to be looked at when its time has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// A line that was kept back from its file.
+    Held(StreamId),
+    /// A line that followers have not seen.
+    Unseen(TailId),
+    /// A client that was sent away.
+    Farewell(u64),
+}
+
+struct Logger {
+    channel: Channel,
+    channel_token: u64,
+    channel_interest: Interest,
+    poll: Poll,
+    sinks: BTreeMap<SinkId, Sink>,
+    streams: BTreeMap<StreamId, Stream>,
+    tails: BTreeMap<TailId, Tail>,
+    clients: BTreeMap<u64, Client>,
+    /// Which stream a token of epoll means.
+    tokens: BTreeMap<u64, StreamId>,
+    timers: BTreeSet<(Moment, Timer)>,
+    buffer: Vec<u8>,
+    /// The core waits for `Drained`.
+    draining: bool,
+    /// Bytes read since the core's messages were last looked at.
+    moved: usize,
+    now: Moment,
+}
+
+/// Whether the core is still there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Core {
+    Here,
+    Gone,
+}
+
+/// Serves the core at the other end of the channel until it closes it.
+///
+/// # Errors
+/// When the core sends nonsense, or the kernel has no descriptors left.
+pub fn run(channel: Channel) -> Result<(), LoggerError> {
+    let mut poll = Poll::new()?;
+    let channel_token = poll.add(&channel, Interest::Read)?;
+    let mut logger = Logger {
+        channel,
+        channel_token,
+        channel_interest: Interest::Read,
+        poll,
+        sinks: BTreeMap::new(),
+        streams: BTreeMap::new(),
+        tails: BTreeMap::new(),
+        clients: BTreeMap::new(),
+        tokens: BTreeMap::new(),
+        timers: BTreeSet::new(),
+        buffer: vec![0; BUFFER],
+        draining: false,
+        moved: 0,
+        now: clock::now(),
+    };
+    let result = logger.serve();
+    // The core is gone: what has come so far is still written.
+    logger.write_out();
+    match result {
+        Err(LoggerError::Channel(ChannelError::Closed)) => Ok(()),
+        other => other,
+    }
+}
+
+impl Logger {
+    fn serve(&mut self) -> Result<(), LoggerError> {
+        self.tell(&FromLogger::Ready)?;
+        loop {
+            self.now = clock::now();
+            let timeout = self.timers.first().map(|(due, _)| due.since(self.now));
+            let ready = self.poll.wait(timeout)?;
+            self.now = clock::now();
+            // The core first: what it says can change what there is to do.
+            if ready.iter().any(|one| one.token == self.channel_token) && self.listen()? == Core::Gone {
+                return Ok(());
+            }
+            for one in ready {
+                self.attend(one)?;
+                if self.moved >= BETWEEN_MESSAGES && self.listen()? == Core::Gone {
+                    return Ok(());
+                }
+            }
+            self.expire()?;
+            self.flush_channel()?;
+        }
+    }
+
+    fn attend(&mut self, ready: Ready) -> Result<(), LoggerError> {
+        if let Some(stream) = self.tokens.get(&ready.token).copied() {
+            self.moved += self.pump(stream, TURN)?;
+        } else if self.clients.contains_key(&ready.token) {
+            self.attend_client(ready);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, message: &FromLogger) -> Result<(), LoggerError> {
+        self.channel.send(message, Vec::new()).map_err(LoggerError::Channel)
+    }
+
+    fn flush_channel(&mut self) -> Result<(), LoggerError> {
+        self.channel.flush().map_err(LoggerError::Channel)?;
+        let interest = if self.channel.queued() > 0 { Interest::Both } else { Interest::Read };
+        if interest != self.channel_interest {
+            self.poll.change(&self.channel, self.channel_token, interest)?;
+            self.channel_interest = interest;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self) -> Result<Core, LoggerError> {
+        self.moved = 0;
+        for _ in 0..MESSAGES {
+            match self.channel.receive::<ToLogger>() {
+                Ok(Some(received)) => self.obey(received)?,
+                Ok(None) => break,
+                Err(ChannelError::Closed) => return Ok(Core::Gone),
+                Err(error) => return Err(LoggerError::Channel(error)),
+            }
+        }
+        Ok(Core::Here)
+    }
+
+    fn obey(&mut self, received: Received<ToLogger>) -> Result<(), LoggerError> {
+        let Received { message, descriptors, .. } = received;
+        match message {
+            ToLogger::Sink { sink, settings } => self.take_sink(sink, settings, only(descriptors, "Sink")?)?,
+            ToLogger::Settings { sink, settings } => {
+                if let Some(sink) = self.sinks.get_mut(&sink) {
+                    sink.set(settings);
+                }
+            }
+            ToLogger::Kept { sink } => {
+                if let Some(known) = self.sinks.get_mut(&sink) {
+                    known.kept(self.now);
+                }
+                self.resume(sink)?;
+            }
+            ToLogger::Close { sink } => self.close_sink(sink)?,
+            ToLogger::Stream { stream, tail, process, channel: _, sink } => {
+                let pipe = only(descriptors, "Stream")?;
+                self.tails.entry(tail).or_default().process = process;
+                if self.streams.contains_key(&stream) {
+                    return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
+                }
+                self.streams.insert(stream, Stream::new(pipe, tail, sink));
+                self.link(stream)?;
+            }
+            ToLogger::Forget { tail } => self.forget(tail),
+            ToLogger::Tail { tails, lines, follow } => {
+                self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;
+            }
+            ToLogger::Drain => {
+                self.draining = true;
+                for stream in self.streams.values_mut() {
+                    stream.to_drain = Some(stream::PIPE_MAX);
+                }
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_sink(&mut self, id: SinkId, settings: SinkSettings, file: OwnedFd) -> Result<(), LoggerError> {
+        if let Some(known) = self.sinks.get_mut(&id) {
+            known.replace(file, settings, self.now);
+            return self.resume(id);
+        }
+        self.sinks.insert(id, Sink::new(file, settings));
+        let waiting: Vec<StreamId> =
+            self.streams.iter().filter(|(_, stream)| stream.sink == Some(id)).map(|(id, _)| *id).collect();
+        for stream in waiting {
+            self.link(stream)?;
+        }
+        Ok(())
+    }
+
+    /// Connects a stream with its file, once both are there, and begins to read it.
+    fn link(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if let Some(sink) = stream.sink {
+            let Some(sink) = self.sinks.get_mut(&sink) else { return Ok(()) };
+            sink.streams.push(id);
+            if let Some(tail) = self.tails.get_mut(&stream.tail)
+                && !std::mem::replace(&mut tail.used, true)
+                && !sink.is_shared()
+                && let Some((bytes, cut)) = sink.last_bytes(RING_MAX)
+            {
+                tail.ring.preload(&bytes, cut);
+            }
+        }
+        self.watch(id)
+    }
+
+    /// Begins to read a stream, unless its file waits.
+    fn watch(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let waits = stream.sink.and_then(|sink| self.sinks.get(&sink)).is_some_and(Sink::is_waiting);
+        if !waits && stream.token.is_none() {
+            let token = self.poll.add(&*stream, Interest::Read)?;
+            stream.token = Some(token);
+            self.tokens.insert(token, id);
+        }
+        Ok(())
+    }
+
+    /// Leaves a stream unread. It is not watched at all: a hang-up would be told again and again.
+    fn unwatch(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && let Some(token) = stream.token.take()
+        {
+            self.poll.remove(&*stream);
+            self.tokens.remove(&token);
+        }
+    }
+
+    /// Does what is due.
+    fn expire(&mut self) -> Result<(), LoggerError> {
+        while let Some((due, timer)) = self.timers.first().copied()
+            && due <= self.now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Held(id) => self.expire_held(id)?,
+                Timer::Unseen(id) => self.expire_unseen(id),
+                Timer::Farewell(token) => self.drop_client(token),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The descriptor that belongs to a message.
+fn only(descriptors: Vec<OwnedFd>, message: &str) -> Result<OwnedFd, LoggerError> {
+    descriptors
+        .into_iter()
+        .next()
+        .ok_or_else(|| LoggerError::Message(format!("the message {message} came without its descriptor")))
+}
