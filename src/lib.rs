@@ -1,4 +1,28 @@
 //! Taskmaster: a process supervisor for Linux that runs each program as its own service account.
+//!
+//! Five programs share this library. [`taskmasterd`] is the core: it decides over every process and
+//! waits for nobody. It starts one process itself, [`taskmaster_spawner`], which clones itself for
+//! everything else: the programs, each becoming its user step by step, and the two workers that run
+//! without any privilege, [`taskmaster_logger`] (what programs write) and [`taskmaster_notifier`] (what
+//! happened, for people). [`taskmasterctl`] is the control shell and the one-shot commands.
+//!
+//! Where to look, from the ground up (imports only run downwards; a test holds that):
+//!
+//! - `model`: the words all parts use. Ids, states, signals, moments, programs, events.
+//! - `config`: TOML to values, or every fault with its place.
+//! - `policy`: what is decided. `lifecycle` is one process's life, `fleet` all of them, `reload` what a
+//!   new configuration means, `selector` whom a command names, `permission` who may command.
+//! - `protocol`: what is said. `control` to clients (varlink), `spawner`, `logger`, `notifier` between
+//!   our own programs.
+//! - `alert`: how an event reads.
+//! - `system`: the only place with system calls and `unsafe`.
+//! - `worker`: how core and workers talk, and how a worker is confined.
+//! - `supervisor`, `spawner`, `logger`, `notifier`, `ctl`: the five programs. They share no memory and
+//!   import nothing of each other.
+//!
+//! A start, for example: `policy::lifecycle` says *spawn*, `supervisor::core` asks, `spawner::start`
+//! becomes the program, `supervisor::clones` hears how it went, and `policy::lifecycle` decides again.
+
 mod alert;
 mod config;
 mod ctl;

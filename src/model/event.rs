@@ -45,8 +45,6 @@ macro_rules! kinds {
         pub enum Kind { $(#[serde(rename = $name)] $variant),* }
 
         impl Kind {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }

@@ -159,8 +159,6 @@ number!(/// A process number (`pid_t`), for display and for matching; signals go
     Pid, i32);
 
 impl Uid {
-    pub const ROOT: Self = Self(0);
-
     pub fn is_root(self) -> bool {
         self.0 == 0
     }

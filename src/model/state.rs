@@ -29,9 +29,6 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 7] =
-        [Self::Stopped, Self::Starting, Self::Running, Self::Backoff, Self::Stopping, Self::Exited, Self::Fatal];
-
     /// supervisord's number of the state.
     pub fn code(self) -> u32 {
         match self {

@@ -172,19 +172,6 @@ impl Template {
         }
         out
     }
-
-    /// The beginning that is already known: enough to tell an absolute path.
-    pub fn starts_with_slash(&self) -> bool {
-        match self.0.first() {
-            Some(Piece::Text(text)) => text.starts_with('/'),
-            Some(Piece::Home) => true,
-            _ => false,
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -63,10 +63,6 @@ impl Fleet {
         self.members.get(id)
     }
 
-    pub fn programs(&self) -> &BTreeMap<ProgramName, Arc<Program>> {
-        &self.programs
-    }
-
     /// The processes that are configured, for selectors: those on their way out are not.
     pub fn selectable(&self) -> impl Iterator<Item = (&ProcessId, &Program)> + Clone {
         self.members.iter().filter(|(_, member)| !member.leaving).map(|(id, member)| (id, &*member.program))

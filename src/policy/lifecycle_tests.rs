@@ -411,7 +411,7 @@ impl World {
             2 => self.feed(Input::Restart),
             3 if self.asked => {
                 self.asked = false;
-                if byte % 4 == 0 {
+                if byte.is_multiple_of(4) {
                     return self.feed(Input::StartFailed(failure()));
                 }
                 self.clone = true;
@@ -419,7 +419,7 @@ impl World {
                 self.feed(Input::Cloned)
             }
             4 if self.clone && !self.executed => {
-                if byte % 4 == 0 {
+                if byte.is_multiple_of(4) {
                     self.clone = false;
                     return self.feed(Input::StartFailed(failure()));
                 }
@@ -428,7 +428,7 @@ impl World {
             }
             5 if self.clone && self.executed => {
                 self.clone = false;
-                self.rest = byte % 3 == 0;
+                self.rest = byte.is_multiple_of(3);
                 self.feed(Input::Exited { status: code(byte), rest: self.rest })
             }
             6 if !self.clone && self.rest => {

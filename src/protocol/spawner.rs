@@ -26,7 +26,6 @@ pub struct Request {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one value at a time, on its way")]
 pub enum Job {
     /// Descriptors: report socket, then one for each of `StartSpec::descriptors`.
     Start(StartSpec),

@@ -58,9 +58,7 @@ fn to_object(parameters: impl Serialize) -> Value {
     }
 }
 
-/// The errors that every varlink service has.
-pub const METHOD_NOT_FOUND: &str = "org.varlink.service.MethodNotFound";
-pub const INTERFACE_NOT_FOUND: &str = "org.varlink.service.InterfaceNotFound";
+/// The error for a call that cannot be understood.
 pub const INVALID_PARAMETER: &str = "org.varlink.service.InvalidParameter";
 
 /// The interface that every service has, so that clients can ask what it offers.

@@ -20,7 +20,7 @@ use crate::protocol::spawner::{Report, SinkId, Ticket};
 use crate::system::{process, socket, stdio};
 
 use super::reactor::{Reactor, Source};
-use super::workers::Role;
+use super::role::Role;
 
 /// How long a start may take, from the request to the execution: an account database or a network
 /// directory that does not answer costs this much, and only this start.

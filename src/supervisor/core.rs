@@ -33,9 +33,10 @@ use super::journal::Journal;
 use super::output::{Output, Planned};
 use super::reactor::{ClientId, Event, Reactor, Source};
 use super::remains::Remains;
+use super::role::Role;
 use super::spawner_link::SpawnerLink;
 use super::spec::{self, Own};
-use super::workers::{Executables, Role, Worker};
+use super::workers::{Executables, Worker};
 
 /// Everything the core is.
 pub struct Core {

@@ -11,7 +11,7 @@ use crate::system::clock;
 
 use super::core::Core;
 use super::reactor::Source;
-use super::workers::Role;
+use super::role::Role;
 
 /// After SIGKILL, what is still there will not end.
 const AFTER_KILL: Duration = Duration::from_secs(5);

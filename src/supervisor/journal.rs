@@ -102,10 +102,6 @@ impl Journal {
     pub fn is_written(&self) -> bool {
         self.unwritten.is_empty()
     }
-
-    pub fn unwritten(&self) -> usize {
-        self.unwritten.len()
-    }
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
@@ -162,7 +158,7 @@ mod tests {
         for _ in 0..UNWRITTEN_MAX + 5 {
             journal.record(Kind::SupervisorStarted, Facts::default());
         }
-        assert_eq!(journal.unwritten(), UNWRITTEN_MAX);
+        assert_eq!(journal.unwritten.len(), UNWRITTEN_MAX);
         let mut seen = 0;
         let mut told = None;
         while !journal.is_written() {

@@ -7,6 +7,8 @@ use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::Uid;
 use crate::system::{account, file};
 
+use super::role::Role;
+
 /// Files of root or of the invoking user.
 pub struct TrustedFiles {
     pub own: Uid,
@@ -85,7 +87,20 @@ pub fn find(own: Uid) -> Result<PathBuf, String> {
 /// # Errors
 /// Every fault.
 pub fn load(path: &Path, own: Uid) -> Result<Config, Faults> {
-    crate::config::load(path, &mut TrustedFiles { own }, &environment(own))
+    let config = crate::config::load(path, &mut TrustedFiles { own }, &environment(own))?;
+    match worker_in_disguise(&config) {
+        Some(words) if own.is_root() => Err(Faults::of_file(path, &words)),
+        Some(_) | None => Ok(config),
+    }
+}
+
+/// A program that would run as one of our workers could do to it what it liked.
+fn worker_in_disguise(config: &Config) -> Option<String> {
+    config.programs.iter().find_map(|program| {
+        let user = program.exec.user.as_ref()?;
+        let role = Role::ALL.into_iter().find(|role| role.is(user))?;
+        Some(format!("[programs.{}]: user {user} is kept for Taskmaster's own {role}; choose another", program.name))
+    })
 }
 
 /// Users and groups that the system does not know: they may be made later, so this is a warning, and a

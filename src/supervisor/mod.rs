@@ -18,6 +18,7 @@ mod orders;
 mod output;
 mod reactor;
 mod remains;
+mod role;
 mod spawner_link;
 mod spec;
 mod startup;

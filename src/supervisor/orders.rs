@@ -39,12 +39,8 @@ impl Core {
             }
             // The kernel's SIGHUP says that the terminal is lost: that is no order.
             libc::SIGHUP if arrived.by_kernel => self.go_on_without_terminal(),
-            libc::SIGHUP => {
-                if self.ending.is_none() {
-                    // The event says what came of it.
-                    let _ = self.reload(false);
-                }
-            }
+            // The event says what came of it.
+            libc::SIGHUP if self.ending.is_none() => drop(self.reload(false)),
             libc::SIGUSR1 => self.reopen_logs(),
             // Everything else (a Ctrl-Z, a broken pipe, an alarm of nobody's) must not end or stop the core.
             _ => {}

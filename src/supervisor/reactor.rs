@@ -9,7 +9,7 @@ use crate::protocol::spawner::Ticket;
 use crate::system::poll::{Interest, Poll, Ready};
 use crate::worker::channel::Channel;
 
-use super::workers::Role;
+use super::role::Role;
 
 /// A control client, by the order in which they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -20,8 +20,9 @@ use super::core::Core;
 use super::ending::Ending;
 use super::output::Message;
 use super::reactor::{ClientId, Event, Link, Source};
+use super::role::Role;
 use super::spec;
-use super::workers::{Role, Worker};
+use super::workers::Worker;
 
 /// A worker with more unread messages than this has stopped working.
 const QUEUE_MAX: usize = 100_000;

@@ -1,7 +1,6 @@
-//! The core's own helpers, each started, watched and started again: how they are found, under which
-//! numbers they run, and how long to wait before the next try.
+//! The core's own helpers, each started, watched and started again: how they are found, and how long to
+//! wait before the next try.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,62 +12,7 @@ use crate::protocol::spawner::Ticket;
 use crate::system::file;
 
 use super::reactor::Link;
-
-/// Which worker.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    Logger,
-    Notifier,
-    Shell,
-}
-
-impl Role {
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Logger => "taskmaster-logger",
-            Self::Notifier => "taskmaster-notifier",
-            Self::Shell => "taskmasterctl",
-        }
-    }
-
-    /// The account it runs as, if the system has it.
-    fn account(self) -> &'static str {
-        match self {
-            Self::Logger => "taskmaster-log",
-            Self::Notifier => "taskmaster-notify",
-            Self::Shell => "taskmaster-shell",
-        }
-    }
-
-    /// The uid (and gid) it runs as otherwise: from the range that systemd keeps for services without an
-    /// account (61184 to 65519), so that nothing has to be created first.
-    fn fallback(self) -> u32 {
-        match self {
-            Self::Logger => 64_710,
-            Self::Notifier => 64_711,
-            Self::Shell => 64_712,
-        }
-    }
-
-    /// Its number when the core runs as root.
-    pub fn uid(self) -> u32 {
-        use crate::model::id::Account;
-        match crate::system::account::look_up(&Account::Name(self.account().to_owned()), None, None) {
-            Ok(person) if !person.uid.is_root() => person.uid.0,
-            Ok(_) | Err(_) => self.fallback(),
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Logger => "logger",
-            Self::Notifier => "notifier",
-            Self::Shell => "shell",
-        })
-    }
-}
+use super::role::Role;
 
 /// The open executables of all helpers, so that an upgrade on disk mixes no versions.
 pub struct Executables {

@@ -31,8 +31,3 @@ pub fn enter_directory(path: &str) -> Result<(), Errno> {
     nix::unistd::chdir(path)?;
     if nix::unistd::getcwd()?.is_absolute() { Ok(()) } else { Err(Errno::ENOENT) }
 }
-
-/// The words for an errno, as strerror(3) has them.
-pub fn words(errno: Errno) -> &'static str {
-    errno.desc()
-}

@@ -181,7 +181,3 @@ pub fn forbid_dumping() -> io::Result<()> {
 pub fn own_pid() -> Pid {
     Pid(nix::unistd::getpid().as_raw())
 }
-
-pub fn parent_pid() -> Pid {
-    Pid(nix::unistd::getppid().as_raw())
-}

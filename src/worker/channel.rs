@@ -13,7 +13,6 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::id::Pid;
 use crate::system::{poll, socket, stdio};
 
 /// The longest message, in bytes of JSON.
@@ -36,8 +35,6 @@ pub struct Channel {
 pub struct Received<T> {
     pub message: T,
     pub descriptors: Vec<OwnedFd>,
-    /// The sender, where the channel was asked to tell it.
-    pub sender: Option<Pid>,
 }
 
 /// Why a channel cannot go on.
@@ -158,7 +155,7 @@ impl Channel {
             _ => return Err(ChannelError::Nonsense("an unknown kind of packet".to_owned())),
         };
         let message = serde_json::from_slice(&bytes).map_err(|error| ChannelError::Nonsense(error.to_string()))?;
-        Ok(Some(Received { message, descriptors: packet.descriptors, sender: packet.sender }))
+        Ok(Some(Received { message, descriptors: packet.descriptors }))
     }
 }
 

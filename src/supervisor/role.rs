@@ -1,0 +1,71 @@
+//! The workers by name: which program each is, and under which numbers it runs.
+
+use std::fmt;
+
+use crate::model::id::Account;
+use crate::system::account;
+
+/// Which worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    Logger,
+    Notifier,
+    Shell,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Logger, Self::Notifier, Self::Shell];
+
+    /// Whether this user is the worker's own.
+    pub fn is(self, user: &Account) -> bool {
+        match user {
+            Account::Name(name) => name == self.account(),
+            Account::Id(id) => *id == self.uid(),
+        }
+    }
+
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Logger => "taskmaster-logger",
+            Self::Notifier => "taskmaster-notifier",
+            Self::Shell => "taskmasterctl",
+        }
+    }
+
+    /// The account it runs as, if the system has it.
+    fn account(self) -> &'static str {
+        match self {
+            Self::Logger => "taskmaster-log",
+            Self::Notifier => "taskmaster-notify",
+            Self::Shell => "taskmaster-shell",
+        }
+    }
+
+    /// The uid (and gid) it runs as otherwise: from the range that systemd keeps for services without an
+    /// account (61184 to 65519), so that nothing has to be created first.
+    fn fallback(self) -> u32 {
+        match self {
+            Self::Logger => 64_710,
+            Self::Notifier => 64_711,
+            Self::Shell => 64_712,
+        }
+    }
+
+    /// Its number when the core runs as root.
+    pub fn uid(self) -> u32 {
+        match account::look_up(&Account::Name(self.account().to_owned()), None, None) {
+            Ok(person) if !person.uid.is_root() => person.uid.0,
+            Ok(_) | Err(_) => self.fallback(),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Logger => "logger",
+            Self::Notifier => "notifier",
+            Self::Shell => "shell",
+        })
+    }
+}
