@@ -21,6 +21,8 @@ pub struct Ticket(pub u64);
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Request {
     pub ticket: Ticket,
+    /// A descriptor of the control group to be born in comes behind the report socket.
+    pub cgroup: bool,
     pub job: Job,
 }
 

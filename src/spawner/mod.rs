@@ -13,7 +13,7 @@ mod identity;
 mod report;
 mod start;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -62,16 +62,19 @@ fn serve() -> Result<(), String> {
 
 /// Clones, and tells the core what came of it. In the clone it does not return.
 fn answer(channel: &mut Channel, request: Received<Request>) -> Result<(), ChannelError> {
-    let Request { ticket, job } = request.message;
+    let Request { ticket, cgroup, job } = request.message;
     let failed = |stage, errno: i32, error: String| Answer::Failed {
         ticket,
         failure: StartFailure { stage, errno, subject: String::new(), error },
     };
     let mut descriptors = request.descriptors.into_iter();
-    let (answer, passed) = match descriptors.next() {
+    let report = descriptors.next();
+    let group = if cgroup { descriptors.next() } else { None };
+    let group = group.as_ref().map(AsFd::as_fd);
+    let (answer, passed) = match report {
         None => (failed(Stage::Prepare, 0, "a descriptor is missing".to_owned()), Vec::new()),
         // Everything is blocked across the clone: a signal that arrives early finds no half-made process.
-        Some(report) => match crate::system::signals::block_everything().and_then(|()| clone(Parent::Mine, None)) {
+        Some(report) => match crate::system::signals::block_everything().and_then(|()| clone(Parent::Mine, group)) {
             Ok(Side::Clone) => work(job, report, descriptors.collect()),
             Ok(Side::Original { pid, pidfd }) => (Answer::Cloned { ticket, pid: pid.0 }, vec![Rc::new(pidfd)]),
             Err(error) => (failed(Stage::Clone, error.raw_os_error().unwrap_or(0), error.to_string()), Vec::new()),

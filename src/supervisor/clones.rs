@@ -44,12 +44,13 @@ pub enum News {
         file: Rc<OwnedFd>,
     },
     Executed,
+    /// It was killed before it could say a word.
+    Stillborn,
     /// It was not executed, and has ended.
     Failed(StartFailure),
     /// The program has ended. The pidfd still names its process group.
     Exited {
         status: ExitStatus,
-        pid: Pid,
         pidfd: OwnedFd,
     },
     /// A clone that was to open files has ended; it has reported before.
@@ -220,7 +221,7 @@ impl Clones {
         };
         match (clone.born, &clone.report) {
             (Some(pid), _) if process::is_child(pid) => {
-                if let Ok(pidfd) = process::open_child(pid) {
+                if let Ok(pidfd) = process::open(pid) {
                     self.cloned(reactor, ticket, pid, pidfd);
                 }
             }
@@ -279,11 +280,14 @@ impl Clones {
             tell(News::Executed);
         }
         let Some(status) = clone.exit else { return };
+        if clone.born.is_none() && status.signal() == Some(Signal::KILL) {
+            tell(News::Stillborn);
+        }
         let end = if clone.executed {
             let Some((pid, pidfd, token)) = clone.process.take() else { return };
             reactor.remove(&pidfd, token);
             self.by_pid.remove(&pid.0);
-            News::Exited { status, pid, pidfd }
+            News::Exited { status, pidfd }
         } else if matches!(clone.purpose, Purpose::File(_)) && clone.failure.is_none() && status == ExitStatus::Code(0)
         {
             News::Done

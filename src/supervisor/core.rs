@@ -15,6 +15,7 @@ use crate::model::id::{Pid, ProcessId, Uid};
 use crate::model::program::KillMode;
 use crate::model::signal::Signal;
 use crate::model::stage::{Stage, StartFailure};
+use crate::model::state::State;
 use crate::model::time::Moment;
 use crate::policy::fleet::{Fleet, Order};
 use crate::policy::lifecycle::{Act, Input, Notice};
@@ -194,16 +195,21 @@ impl Core {
                 }
                 self.input(id, Input::Executed);
             }
+            // Unless it was we who killed it.
+            News::Stillborn if self.fleet.member(id).is_some_and(|m| m.life.state() == State::Starting) => {
+                self.remains.distrust_cgroups();
+            }
             News::Failed(failure) => {
                 self.planned.remove(id);
                 self.pids.remove(id);
                 self.input(id, Input::StartFailed(failure));
             }
-            News::Exited { status, pid, pidfd } => {
-                let rest = self.remains.look(id, pid, pidfd, clock::now());
+            News::Exited { status, pidfd } => {
+                let tree = self.fleet.member(id).map_or(KillMode::Tree, |member| member.program.watch.kill_mode);
+                let rest = self.remains.look(id, pidfd, tree, clock::now());
                 self.input(id, Input::Exited { status, rest });
             }
-            News::Opened { .. } | News::Done => {}
+            News::Stillborn | News::Opened { .. } | News::Done => {}
         }
     }
 
@@ -211,6 +217,9 @@ impl Core {
     pub fn input(&mut self, id: &ProcessId, input: Input) {
         let orders = self.fleet.handle(id, input, clock::now());
         self.carry_out(orders);
+        if self.fleet.member(id).is_none() {
+            self.forget_process(id);
+        }
     }
 
     pub(super) fn carry_out(&mut self, orders: Vec<Order>) {
@@ -259,13 +268,15 @@ impl Core {
             spec.descriptors.push(Target(2));
             passed.push(stdout);
         }
-        let sweep = !self.remains.by_pidfd() && program.watch.kill_mode != KillMode::Process;
+        let sweep = self.remains.needs_sweep() && program.watch.kill_mode != KillMode::Process;
         let purpose = Purpose::Process(id.clone());
         let (ticket, report) =
             self.clones.announce(&mut self.reactor, purpose, sweep, clock::now()).map_err(prepare)?;
-        passed.insert(0, Rc::new(report));
+        let cgroup = self.remains.cgroup_for(id);
+        let request = Request { ticket, cgroup: cgroup.is_some(), job: Job::Start(spec) };
+        passed.splice(0..0, std::iter::once(report).chain(cgroup).map(Rc::new));
         self.planned.insert(id.clone(), planned);
-        if let Err(error) = self.ask_spawner(&Request { ticket, job: Job::Start(spec) }, passed) {
+        if let Err(error) = self.ask_spawner(&request, passed) {
             self.planned.remove(id);
             self.clones.retract(&mut self.reactor, ticket);
             return Err(StartFailure {
@@ -322,20 +333,12 @@ impl Core {
 
     /// The stop signal or SIGKILL, to whom `scope` says.
     fn send_signal(&mut self, id: &ProcessId, signal: Signal, scope: KillMode) {
-        let stops = signal != Signal::KILL;
-        if let Some(pidfd) = self.clones.pidfd_of(id) {
-            // A clone that is not the program yet leads no group: it is signalled itself.
-            let group = match scope {
-                KillMode::Process => None,
-                KillMode::Tree | KillMode::Group => self.clones.pid_of(id),
-            };
-            self.remains.signal(pidfd, group, signal);
-            if stops {
-                // A stopped process cannot end; this lets it.
-                self.remains.signal(pidfd, group, Signal::CONT);
-            }
+        let main = self.clones.pid_of(id).zip(self.clones.pidfd_of(id));
+        self.remains.signal(id, main, signal, scope);
+        if signal != Signal::KILL {
+            // A stopped process cannot end; this lets it.
+            self.remains.signal(id, main, Signal::CONT, scope);
         }
-        self.remains.signal_rest(id, signal, scope);
     }
 
     fn announce(&mut self, order: &Order, notice: &Notice) {

@@ -128,6 +128,7 @@ impl Core {
             spawner.close(&mut self.reactor);
         }
         self.wait_for_workers();
+        self.remains.remove_cgroups();
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }

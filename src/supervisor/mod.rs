@@ -12,6 +12,7 @@ mod core;
 mod demo;
 mod ending;
 mod journal;
+mod leftovers;
 mod load;
 mod options;
 mod orders;
@@ -138,6 +139,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
     }
     let descriptors = limits::raise_descriptors().map_err(failed("the limit of descriptors"))?;
     let listener = startup::listen(&config.control).map_err(refusal)?;
+    let cgroups = leftovers::clear(&config.supervisor.runtime_dir);
     let mut reactor = reactor::Reactor::new().map_err(failed("epoll"))?;
     reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
     let control = control::Control::new(&mut reactor, listener, own).map_err(failed("the control socket"))?;
@@ -167,7 +169,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
         waiters: control::waiters::Waiters::default(),
         terminal,
         dialer: None,
-        remains: remains::Remains::new(),
+        remains: remains::Remains::new(cgroups),
         pids: BTreeMap::new(),
         zombies_wait: false,
         ending: None,

@@ -109,16 +109,16 @@ impl Core {
             words.push_str(&format!("; takes a restart of the supervisor: {}", plan.needs_restart.join(", ")));
         }
         self.record(Kind::ConfigReloaded, Facts::message(words));
-        let before: Vec<ProcessId> = self.fleet.selectable().map(|(id, _)| id.clone()).collect();
+        let before: Vec<ProcessId> = self.fleet.members().map(|(id, _)| id.clone()).collect();
         let programs = self.config.programs.clone();
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
-        let kept: std::collections::BTreeSet<&ProcessId> = self.fleet.selectable().map(|(id, _)| id).collect();
-        let gone: Vec<ProcessId> = before.into_iter().filter(|id| !kept.contains(id)).collect();
         let messages = self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable());
         for message in messages {
             self.tell_logger(message);
         }
-        self.forget_processes(&gone);
+        for id in before.iter().filter(|id| self.fleet.member(id).is_none()).cloned().collect::<Vec<_>>() {
+            self.forget_process(&id);
+        }
     }
 }

@@ -1,9 +1,13 @@
-//! What a main process leaves behind: the rest of its process group, which is signalled, killed and
-//! watched until it is gone. The group is named by the leader's pidfd, also after the leader's death, so
-//! that no other group is ever met (Linux 6.9). Older kernels have the rest killed at the leader's death
-//! (`Clones`), and nothing is left to watch.
+//! All processes that came of one program's process: signalled together, and watched after the death of
+//! the main one until the last is gone.
+//!
+//! They are held together by a control group where there are such: nothing leaves it, and it is killed
+//! with one write. Else by the process group, which is named by the leader's pidfd, also after the
+//! leader's death, so that no other group is ever met (Linux 6.9); what made a session of its own has
+//! left it. On older kernels without control groups the rest is killed at the leader's death (`Clones`),
+//! and nothing is left to watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,6 +15,7 @@ use crate::model::id::{Pid, ProcessId};
 use crate::model::program::KillMode;
 use crate::model::signal::Signal;
 use crate::model::time::Moment;
+use crate::system::cgroup::Cgroups;
 use crate::system::process::{self, GroupSignal};
 
 /// The first look comes this soon; the pause doubles up to [`LONGEST`]. Most ends are seen at once, by
@@ -18,103 +23,171 @@ use crate::system::process::{self, GroupSignal};
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(200);
 
-struct Group {
+/// A dead main process whose descendants are still there.
+struct Rest {
     leader: OwnedFd,
+    /// Looked for in the control group, not in the process group.
+    tree: bool,
     next_look: Moment,
     pause: Duration,
 }
 
 pub struct Remains {
-    groups: BTreeMap<ProcessId, Group>,
-    by_pidfd: bool,
+    rests: BTreeMap<ProcessId, Rest>,
+    cgroups: Option<Cgroups>,
+    /// Control groups that were killed. Some kernels (6.18 was seen to) remember that, and kill at birth
+    /// whatever is cloned into such a group from another: it has to be made anew.
+    killed: BTreeSet<ProcessId>,
+    /// A clone was killed at its birth all the same: nothing is born in a control group any more.
+    distrusted: bool,
+    groups_by_pidfd: bool,
 }
 
 impl Remains {
-    pub fn new() -> Self {
-        Self { groups: BTreeMap::new(), by_pidfd: process::can_signal_groups() }
+    pub fn new(cgroups: Option<Cgroups>) -> Self {
+        Self {
+            rests: BTreeMap::new(),
+            cgroups,
+            killed: BTreeSet::new(),
+            distrusted: false,
+            groups_by_pidfd: process::can_signal_groups(),
+        }
     }
 
-    /// Whether groups can be named by pidfd.
-    pub fn by_pidfd(&self) -> bool {
-        self.by_pidfd
+    /// A clone was killed at its birth.
+    pub fn distrust_cgroups(&mut self) {
+        self.distrusted = true;
     }
 
-    /// A main process has ended: whether something of its group is left, which is then watched.
-    pub fn look(&mut self, id: &ProcessId, _leader: Pid, pidfd: OwnedFd, now: Moment) -> bool {
-        if !self.by_pidfd || is_empty(pidfd.as_fd()) {
+    /// Whether nothing here could find the rest of a group after its leader was reaped.
+    pub fn needs_sweep(&self) -> bool {
+        !self.groups_by_pidfd && self.cgroups.is_none()
+    }
+
+    /// The control group that a process is to be born in.
+    pub fn cgroup_for(&mut self, id: &ProcessId) -> Option<OwnedFd> {
+        let cgroups = self.cgroups.as_ref().filter(|_| !self.distrusted)?;
+        let name = id.to_string();
+        if self.killed.contains(id) {
+            // Survivors keep it from being removed: then the process group is what there is.
+            cgroups.remove(&name).ok()?;
+            self.killed.remove(id);
+        }
+        // The hierarchy may be at its limits: likewise.
+        cgroups.member(&name).ok()
+    }
+
+    /// A main process has ended: whether others that came of it are left, which are then watched.
+    pub fn look(&mut self, id: &ProcessId, leader: OwnedFd, mode: KillMode, now: Moment) -> bool {
+        let tree = mode == KillMode::Tree && self.cgroups.is_some();
+        let rest = Rest { leader, tree, next_look: now + SHORTEST, pause: SHORTEST };
+        if self.is_empty(id, &rest) {
             return false;
         }
-        self.groups.insert(id.clone(), Group { leader: pidfd, next_look: now + SHORTEST, pause: SHORTEST });
+        self.rests.insert(id.clone(), rest);
         true
     }
 
-    /// Signals a living process, with its group if one is meant.
-    pub fn signal(&self, pidfd: BorrowedFd<'_>, group: Option<Pid>, signal: Signal) {
-        // Errors: it is gone (that is news of its own), or it is another's by a setuid program that a
-        // supervisor without root cannot reach; then SIGKILL and its report follow.
-        match group {
-            Some(_) if self.by_pidfd => {
-                if !matches!(process::signal_group(pidfd, Some(signal)), Ok(GroupSignal::Sent)) {
-                    let _ = process::signal(pidfd, signal);
+    fn is_empty(&self, id: &ProcessId, rest: &Rest) -> bool {
+        match &self.cgroups {
+            Some(cgroups) if rest.tree => !cgroups.is_populated(&id.to_string()),
+            Some(_) | None => {
+                matches!(
+                    process::signal_group(rest.leader.as_fd(), None),
+                    Ok(GroupSignal::Empty | GroupSignal::Unsupported)
+                )
+            }
+        }
+    }
+
+    /// Signals a process and what came of it, as far as `scope` goes.
+    ///
+    /// Errors are not looked at: what is gone is news of its own, and what cannot be reached (another's,
+    /// by a setuid program, for a supervisor without root) meets SIGKILL and its report.
+    pub fn signal(&mut self, id: &ProcessId, main: Option<(Pid, BorrowedFd<'_>)>, signal: Signal, scope: KillMode) {
+        let name = id.to_string();
+        match (&self.cgroups, scope) {
+            (Some(cgroups), KillMode::Tree) if cgroups.is_populated(&name) => {
+                if signal == Signal::KILL {
+                    self.killed.insert(id.clone());
+                    let _ = cgroups.kill(&name);
+                } else {
+                    cgroups.signal(&name, signal);
                 }
             }
-            Some(leader) => {
-                let _ = process::signal_group_of_unreaped(leader, signal);
-                let _ = process::signal(pidfd, signal);
-            }
-            None => {
-                let _ = process::signal(pidfd, signal);
-            }
+            (_, KillMode::Process) => self.signal_main(main, signal),
+            (_, KillMode::Tree | KillMode::Group) => self.signal_group(id, main, signal),
         }
     }
 
-    /// Signals what is left of a dead process's group.
-    pub fn signal_rest(&mut self, id: &ProcessId, signal: Signal, scope: KillMode) {
-        if scope == KillMode::Process {
-            return;
-        }
-        if let Some(group) = self.groups.get(id) {
-            let _ = process::signal_group(group.leader.as_fd(), Some(signal));
+    fn signal_main(&self, main: Option<(Pid, BorrowedFd<'_>)>, signal: Signal) {
+        if let Some((_, pidfd)) = main {
+            let _ = process::signal(pidfd, signal);
         }
     }
 
-    /// Orphans were reaped: somebody's group may be empty now.
+    fn signal_group(&self, id: &ProcessId, main: Option<(Pid, BorrowedFd<'_>)>, signal: Signal) {
+        if let Some((pid, pidfd)) = main {
+            let sent = if self.groups_by_pidfd {
+                matches!(process::signal_group(pidfd, Some(signal)), Ok(GroupSignal::Sent))
+            } else {
+                process::signal_group_of_unreaped(pid, signal).is_ok()
+            };
+            // A clone that is not the program yet leads no group: it is signalled itself.
+            if !sent || !self.groups_by_pidfd && signal == Signal::KILL {
+                let _ = process::signal(pidfd, signal);
+            }
+        } else if let Some(rest) = self.rests.get(id) {
+            let _ = process::signal_group(rest.leader.as_fd(), Some(signal));
+        }
+    }
+
+    /// Orphans were reaped: somebody's rest may be gone now.
     pub fn check_soon(&mut self, now: Moment) {
-        for group in self.groups.values_mut() {
-            group.next_look = now;
+        for rest in self.rests.values_mut() {
+            rest.next_look = now;
         }
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        self.groups.values().map(|group| group.next_look).min()
+        self.rests.values().map(|rest| rest.next_look).min()
     }
 
-    /// The processes of whose group nothing is left any more.
+    /// The processes of which nothing is left any more.
     pub fn emptied(&mut self, now: Moment) -> Vec<ProcessId> {
+        let due: Vec<ProcessId> =
+            self.rests.iter().filter(|(_, rest)| rest.next_look <= now).map(|(id, _)| id.clone()).collect();
         let mut empty = Vec::new();
-        for (id, group) in &mut self.groups {
-            if group.next_look > now {
-                continue;
-            }
-            if is_empty(group.leader.as_fd()) {
-                empty.push(id.clone());
+        for id in due {
+            let Some(mut rest) = self.rests.remove(&id) else { continue };
+            if self.is_empty(&id, &rest) {
+                empty.push(id);
             } else {
-                group.pause = (group.pause * 2).min(LONGEST);
-                group.next_look = now + group.pause;
+                rest.pause = (rest.pause * 2).min(LONGEST);
+                rest.next_look = now + rest.pause;
+                self.rests.insert(id, rest);
             }
-        }
-        for id in &empty {
-            self.groups.remove(id);
         }
         empty
     }
 
     /// A new life begins: what is left of the last one is not waited for any more.
     pub fn give_up(&mut self, id: &ProcessId) {
-        self.groups.remove(id);
+        self.rests.remove(id);
     }
-}
 
-fn is_empty(leader: BorrowedFd<'_>) -> bool {
-    matches!(process::signal_group(leader, None), Ok(GroupSignal::Empty | GroupSignal::Unsupported))
+    /// The process is not configured any more.
+    pub fn forget(&mut self, id: &ProcessId) {
+        self.killed.remove(id);
+        if let Some(cgroups) = &self.cgroups {
+            let _ = cgroups.remove(&id.to_string());
+        }
+    }
+
+    /// At the end: removes the control groups in which nobody is left.
+    pub fn remove_cgroups(&self) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove_all();
+        }
+    }
 }

@@ -110,7 +110,7 @@ impl Core {
             self.clones.announce(&mut self.reactor, Purpose::Worker(role), false, now).map_err(ChannelError::Io)?;
         passed.insert(0, executable);
         passed.insert(0, Rc::new(report));
-        if let Err(error) = self.ask_spawner(&Request { ticket, job: Job::Start(spec) }, passed) {
+        if let Err(error) = self.ask_spawner(&Request { ticket, cgroup: false, job: Job::Start(spec) }, passed) {
             self.clones.retract(&mut self.reactor, ticket);
             return Err(error);
         }
@@ -281,7 +281,7 @@ impl Core {
         let status = match news {
             News::Failed(_) => None,
             News::Exited { status, .. } => Some(status),
-            News::Cloned | News::Executed | News::Opened { .. } | News::Done => return,
+            News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
         };
         if !current {
             return;
@@ -384,7 +384,7 @@ impl Core {
     fn work_on_file(&mut self, sink: SinkId, spec: FilesSpec) {
         let announced = self.clones.announce(&mut self.reactor, Purpose::File(sink), false, clock::now());
         let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
-            let request = Request { ticket, job: Job::Files(spec) };
+            let request = Request { ticket, cgroup: false, job: Job::Files(spec) };
             self.ask_spawner(&request, vec![Rc::new(report)])
                 .inspect_err(|_| self.clones.retract(&mut self.reactor, ticket))
         });
@@ -412,7 +412,7 @@ impl Core {
                 self.record(Kind::OutputDropped, Facts { stage: Some(failure.stage), ..Facts::message(words) });
                 self.file_is_kept(sink);
             }
-            News::Cloned | News::Executed | News::Exited { .. } | News::Opened { .. } => {}
+            News::Cloned | News::Executed | News::Stillborn | News::Exited { .. } | News::Opened { .. } => {}
         }
     }
 
@@ -431,12 +431,11 @@ impl Core {
         }
     }
 
-    /// Removes what belongs to processes that are not configured any more.
-    pub(super) fn forget_processes(&mut self, gone: &[ProcessId]) {
-        for id in gone {
-            self.waiters.gone(id);
-            self.pids.remove(id);
-        }
+    /// Removes what belongs to a process that is not configured any more, and over.
+    pub(super) fn forget_process(&mut self, id: &ProcessId) {
+        self.waiters.gone(id);
+        self.pids.remove(id);
+        self.remains.forget(id);
     }
 }
 

@@ -4,6 +4,7 @@
 //! errno.
 
 pub mod account;
+pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod credentials;

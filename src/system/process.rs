@@ -78,11 +78,12 @@ fn send(pidfd: BorrowedFd<'_>, number: i32, flags: libc::c_uint) -> Result<(), E
     Errno::result(result).map(drop)
 }
 
-/// A pidfd for a child that has not been reaped.
+/// A pidfd for a process. For a child that has not been reaped it is certainly that child's; whoever
+/// opens another's has to see afterwards that it is the one that was meant.
 ///
 /// # Errors
 /// ESRCH when there is none.
-pub fn open_child(pid: Pid) -> io::Result<OwnedFd> {
+pub fn open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: two integers; a new descriptor or an error comes back.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
     let fd = Errno::result(result)?;
@@ -114,7 +115,7 @@ pub fn has_ended(pidfd: impl AsFd) -> bool {
 
 /// Whether this kernel signals a process group by pidfd (Linux 6.9).
 pub fn can_signal_groups() -> bool {
-    open_child(own_pid()).is_ok_and(|own| !matches!(signal_group(own.as_fd(), None), Ok(GroupSignal::Unsupported)))
+    open(own_pid()).is_ok_and(|own| !matches!(signal_group(own.as_fd(), None), Ok(GroupSignal::Unsupported)))
 }
 
 /// Reaps a child by its number.
