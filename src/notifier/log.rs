@@ -163,11 +163,10 @@ fn start_of_line(file: &File, waiting: &VecDeque<(Box<Event>, bool)>, format: Ev
     let bytes = last_bytes(file).unwrap_or_default();
     let half = bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     let is_ours = |(event, again): &(Box<Event>, bool)| *again && render(event, format).as_bytes().starts_with(half);
-    if half.len() < bytes.len() || size == bytes.len() as u64 {
-        if waiting.iter().any(is_ours) {
-            file.set_len(size - half.len() as u64)?;
-            return Ok(Vec::new());
-        }
+    let is_whole = half.len() < bytes.len() || size == bytes.len() as u64;
+    if is_whole && waiting.iter().any(is_ours) {
+        file.set_len(size - half.len() as u64)?;
+        return Ok(Vec::new());
     }
     Ok(vec![b'\n'])
 }
