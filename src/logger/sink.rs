@@ -242,6 +242,9 @@ impl Sink {
         let old_size = self.size;
         self.set(settings);
         self.measure();
+        if let Some(failing) = &mut self.failing {
+            failing.tried = Moment::default(); // the new one is tried at once
+        }
         match rotation {
             Rotation::Idle => {}
             Rotation::Asked | Rotation::Crossed if same => {

@@ -23,6 +23,8 @@ pub const RETRY: Duration = Duration::from_secs(1);
 const SEARCHED: u64 = 64 << 10;
 /// About how much is written at once.
 const BATCH: usize = 256 << 10;
+/// And while the file fails: each new event tries it.
+const TRIAL: usize = 4 << 10;
 
 #[derive(Default)]
 pub struct EventLog {
@@ -68,9 +70,10 @@ impl EventLog {
         let mut written = None;
         self.retry = None;
         while !self.waiting.is_empty() && self.file.is_some() {
-            match self.write_batch() {
-                Ok(seq) => {
-                    written = seq.or(written);
+            let (last, result) = self.write_batch();
+            written = last.or(written);
+            match result {
+                Ok(()) => {
                     if std::mem::take(&mut self.failing) | (self.missing > 0) {
                         told.push(FromNotifier::LogRecovered { missing: std::mem::take(&mut self.missing) });
                     }
@@ -89,12 +92,36 @@ impl EventLog {
         told
     }
 
-    /// One write; gives the last sequence number that is in the file now.
-    fn write_batch(&mut self) -> io::Result<Option<u64>> {
-        let Some(file) = &self.file else { return Ok(None) };
+    /// One write; gives the last sequence number that is in the file now, if one more is, and the error.
+    fn write_batch(&mut self) -> (Option<u64>, io::Result<()>) {
+        let (ends, bytes) = match self.batch() {
+            Ok(batch) => batch,
+            Err(error) => return (None, Err(error)),
+        };
+        let Some(file) = &self.file else { return (None, Ok(())) };
+        let result = if bytes.is_empty() { Ok(0) } else { write_once(file, &bytes) };
+        let count = *result.as_ref().unwrap_or(&0);
+        let events = ends.iter().take_while(|end| **end <= count).count();
+        let whole = events.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
+        if whole < count
+            && let Ok(metadata) = file.metadata()
+        {
+            // If that fails, too, the next line begins on a line of its own (`start_of_line`).
+            let _ = file.set_len(metadata.len().saturating_sub((count - whole) as u64));
+        }
+        // What stands there already is done, whatever became of the rest.
+        let last = self.waiting.drain(..events).next_back().map(|(event, _)| event.seq);
+        let none_fits = result.is_ok() && last.is_none();
+        let result = if none_fits { Err(io::Error::from_raw_os_error(libc::ENOSPC)) } else { result };
+        (last, result.map(drop))
+    }
+
+    /// The lines of the next events, and how many bytes there are after each.
+    fn batch(&mut self) -> io::Result<(Vec<usize>, Vec<u8>)> {
+        let Some(file) = &self.file else { return Ok((Vec::new(), Vec::new())) };
         let mut bytes = start_of_line(file, &self.waiting, self.format)?;
-        // How many bytes there are after each event's line.
         let mut ends = Vec::new();
+        let most = if self.failing { TRIAL } else { BATCH };
         for (event, again) in &self.waiting {
             let line = render(event, self.format);
             if !again {
@@ -105,26 +132,11 @@ impl EventLog {
                 bytes.push(b'\n');
             }
             ends.push(bytes.len());
-            if bytes.len() >= BATCH {
+            if bytes.len() >= most {
                 break;
             }
         }
-        let before = file.metadata()?.len();
-        let result = if bytes.is_empty() { Ok(0) } else { write_once(file, &bytes) };
-        let count = *result.as_ref().unwrap_or(&0);
-        let events = ends.iter().take_while(|end| **end <= count).count();
-        let whole = events.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0);
-        if whole < count {
-            // If that fails, too, the next line begins on a line of its own (`start_of_line`).
-            let _ = file.set_len(before + whole as u64);
-        }
-        // What stands there already is done, whatever became of the rest.
-        let last = self.waiting.drain(..events).next_back().map(|(event, _)| event.seq);
-        match (result, last) {
-            (Err(error), None) => Err(error),
-            (Ok(_), None) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
-            (_, last) => Ok(last),
-        }
+        Ok((ends, bytes))
     }
 }
 
@@ -163,11 +175,10 @@ fn start_of_line(file: &File, waiting: &VecDeque<(Box<Event>, bool)>, format: Ev
     let bytes = last_bytes(file).unwrap_or_default();
     let half = bytes.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     let is_ours = |(event, again): &(Box<Event>, bool)| *again && render(event, format).as_bytes().starts_with(half);
-    if half.len() < bytes.len() || size == bytes.len() as u64 {
-        if waiting.iter().any(is_ours) {
-            file.set_len(size - half.len() as u64)?;
-            return Ok(Vec::new());
-        }
+    let is_whole = half.len() < bytes.len() || size == bytes.len() as u64;
+    if is_whole && waiting.iter().any(is_ours) {
+        file.set_len(size - half.len() as u64)?;
+        return Ok(Vec::new());
     }
     Ok(vec![b'\n'])
 }

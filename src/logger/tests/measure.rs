@@ -5,7 +5,7 @@ use super::*;
 #[test]
 #[ignore = "a measurement: cargo test --release --lib logger::tests::measure -- --ignored --nocapture"]
 fn one_gibibyte_of_short_lines() {
-    for (max_bytes, backups) in [(0, 0), (50 << 20, 10)] {
+    for (max_bytes, backups) in [(0, 0), (50 << 20, 10)].repeat(3) {
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
         let mut core = Core::in_directory(directory, max_bytes, backups);
         core.sink();
