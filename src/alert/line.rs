@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::model::event::Event;
-use crate::model::text::{json_escaped, log_value};
+use crate::model::text::{escaped, json_escaped, log_value};
 use crate::model::time::rfc3339_millis;
 
 /// `2026-11-20T08:12:03.123Z ERROR process.crashed web:0 pid=123 … `, without a line feed.
@@ -43,6 +43,34 @@ pub fn text(event: &Event) -> String {
     line
 }
 
+/// The same in few words, for a person who watches: `flaky crashed: SIGSEGV after 7.0s, pid 123`.
+pub fn brief(event: &Event) -> String {
+    let facts = &event.facts;
+    let what = event.kind.name();
+    let (family, verb) = what.split_once('.').unwrap_or(("", what));
+    let subject = match (&facts.process, &facts.program) {
+        (Some(process), _) => escaped(process).into_owned(),
+        (None, Some(program)) => program.to_string(),
+        (None, None) => family.to_owned(),
+    };
+    let mut line = format!("{subject} {}", verb.replace('_', " "));
+    let mut details = Vec::new();
+    if let Some(signal) = facts.signal {
+        let core = if facts.core_dumped == Some(true) { ", core dumped" } else { "" };
+        details.push(format!("SIG{signal}{core}"));
+    }
+    details.extend(facts.code.map(|code| format!("exit status {code}")));
+    if let (Some(last), Some(seconds)) = (details.last_mut(), facts.uptime_seconds) {
+        let _ = write!(last, " after {seconds:.1}s");
+    }
+    details.extend(facts.message.as_ref().map(|message| escaped(message).into_owned()));
+    details.extend(facts.pid.map(|pid| format!("pid {pid}")));
+    if !details.is_empty() {
+        let _ = write!(line, ": {}", details.join(", "));
+    }
+    line
+}
+
 /// One JSON object with the names of the model, without a line feed.
 pub fn json(event: &Event) -> String {
     // An event has string keys only and no failing serialisers: to_string cannot fail on it.
@@ -59,12 +87,27 @@ mod tests {
     use crate::model::signal::Signal;
     use crate::model::stage::Stage;
     use crate::model::state::State;
-    use crate::model::text::escaped;
     use crate::model::time::WallTime;
 
     fn event(kind: Kind, facts: Facts) -> Event {
         let time = WallTime::from_millisecond(1_795_162_323_123).expect("in range");
         Event { seq: 7, time, severity: kind.severity(), kind, host: "h1".to_owned(), facts }
+    }
+
+    #[test]
+    fn in_few_words_it_says_who_what_how_and_why() {
+        let crash = Facts {
+            process: Some("web:0".to_owned()),
+            pid: Some(123),
+            signal: Signal::parse("SEGV"),
+            core_dumped: Some(true),
+            uptime_seconds: Some(3.21),
+            ..Facts::default()
+        };
+        let line = brief(&event(Kind::ProcessCrashed, crash));
+        assert_eq!(line, "web:0 crashed: SIGSEGV, core dumped after 3.2s, pid 123");
+        let denied = event(Kind::ControlDenied, Facts::message("uid 7\x1b[2J"));
+        assert_eq!(brief(&denied), "control denied: uid 7\\x1b[2J");
     }
 
     #[test]

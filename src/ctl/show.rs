@@ -197,7 +197,7 @@ pub fn table(processes: &[Process], width: usize, colour: bool, zone: &TimeZone)
 }
 
 /// As much of the text as fits, with `…` where some is missing.
-fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }

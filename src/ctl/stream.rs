@@ -4,8 +4,11 @@
 use std::io;
 use std::ops::ControlFlow;
 
+use jiff::tz::TimeZone;
+
 use super::run::{Failure, Session};
 use super::screen::{Paint, Screen};
+use super::show::cut;
 use crate::alert::line;
 use crate::model::event::Event;
 use crate::model::text::{escaped, escaped_line, json_escaped};
@@ -111,6 +114,14 @@ pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Resul
 pub fn shown(event: &Event, colour: bool) -> String {
     let text = line::text(event);
     if colour { Paint::of_severity(event.severity).on(&text) } else { text }
+}
+
+/// An event for a person at a prompt: local time, few words, one line of this width.
+pub fn glimpse(event: &Event, colour: bool, width: usize, zone: &TimeZone) -> String {
+    let time = event.time.to_zoned(zone.clone()).strftime("%H:%M:%S");
+    let line = format!("{time} {:<7} {}", event.severity.word(), line::brief(event));
+    let line = cut(&line, width);
+    if colour { Paint::of_severity(event.severity).on(&line) } else { line.into_owned() }
 }
 
 fn print_json(screen: &mut Screen, reply: &TailReply) -> io::Result<()> {

@@ -4,15 +4,19 @@
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::client::{Client, ClientError};
 use super::connect::Connector;
 use super::stream;
-use crate::model::event::{Event, Severity};
+use crate::model::event::{Event, Kind, Severity};
 use crate::protocol::control::{EventsCall, EventsReply, Method, Refusal};
+use crate::system::terminal;
 
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +31,8 @@ pub struct Watch {
     /// The newest event that was seen.
     last: Option<u64>,
     contact: Contact,
+    /// The supervisor has said that it ends.
+    ends: bool,
 }
 
 /// What the user believes about the connection.
@@ -40,7 +46,7 @@ enum Contact {
 
 impl Watch {
     pub fn new(least: Severity, colour: bool, print: Box<dyn FnMut(String) -> bool + Send>) -> Self {
-        Self { least, colour, print, last: None, contact: Contact::Unknown }
+        Self { least, colour, print, last: None, contact: Contact::Unknown, ends: false }
     }
 
     /// Follows in the background for as long as the shell is open.
@@ -58,7 +64,9 @@ impl Watch {
             }
             if self.contact == Contact::There {
                 pause = PAUSE_FIRST;
-                if !(self.print)("the connection to the supervisor is lost".to_owned()) {
+                // That it has ended in order was told by itself.
+                let told = std::mem::take(&mut self.ends);
+                if !told && !(self.print)("the connection to the supervisor is lost".to_owned()) {
                     return;
                 }
             }
@@ -101,9 +109,19 @@ impl Watch {
         })
     }
 
+    fn shown(&self, event: &Event) -> String {
+        let width = terminal::columns(std::io::stdout().as_fd()).unwrap_or(80);
+        stream::glimpse(event, self.colour, width, &TimeZone::system())
+    }
+
     fn show(&mut self, event: &Event) -> bool {
+        self.ends |= event.kind == Kind::SupervisorStopped;
         // The order of severities is syslog's: the worst is the least.
-        event.severity > self.least || (self.print)(stream::shown(event, self.colour))
+        if event.severity > self.least {
+            return true;
+        }
+        let line = self.shown(event);
+        (self.print)(line)
     }
 }
 
@@ -138,7 +156,9 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let printed = Arc::clone(&lines);
         let print = move |line: String| {
-            printed.lock().expect("unpoisoned").push(line);
+            // Without the time, which is local.
+            let rest = line.split_once(' ').filter(|(time, _)| time.contains(':')).map(|(_, rest)| rest.to_owned());
+            printed.lock().expect("unpoisoned").push(rest.unwrap_or(line));
             true
         };
         let mut watch = Watch::new(Severity::Notice, false, Box::new(print));
@@ -147,7 +167,7 @@ mod tests {
         watch.contact = Contact::Lost;
         assert!(matches!(watch.once(&connector), Ok(None)));
         assert_eq!(*asked.lock().expect("unpoisoned"), [None, Some(7), None, Some(0)]);
-        let fatal = "1970-01-01T00:00:00.000Z CRIT process.fatal -";
+        let fatal = "CRIT    process fatal";
         assert_eq!(*lines.lock().expect("unpoisoned"), [fatal, "the supervisor is there", fatal]);
     }
 }

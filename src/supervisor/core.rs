@@ -348,7 +348,8 @@ impl Core {
         let facts = Facts {
             program: Some(id.program.clone()),
             process: Some(id.shown(program.numprocs)),
-            pid: self.pids.get(id).map(|pid| pid.0),
+            // A start has no process yet: the last one's number would mislead.
+            pid: self.pids.get(id).filter(|_| notice.kind != Kind::ProcessStarting).map(|pid| pid.0),
             user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
             from: moved.then_some(notice.from),
             to: moved.then_some(notice.to),

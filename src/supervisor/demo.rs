@@ -24,7 +24,7 @@ log_backups = 2
 
 # Crashes now and then, and is started again.
 [programs.flaky]
-cmd = ["sh", "-c", 'echo "flaky: here I am"; sleep 7; echo "flaky: out of luck" >&2; kill -SEGV $$']
+cmd = ["sh", "-c", 'echo "flaky: here I am"; sleep 7; echo "flaky: out of luck" >&2; kill -s SEGV $$$$']
 @nobody@
 
 # Can never start: the supervisor says why, tries again, and gives up.
