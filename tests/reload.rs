@@ -112,7 +112,7 @@ fn in_place() {
 fn starttime_in_place() {
     let slow = "[programs.a]\nuser = \"nobody\"\ncmd = \"sleep 1000\"\nstarttime = 1000\n";
     let supervisor = Supervisor::start(slow);
-    supervisor.wait_until("it is executed", |all| all[0]["uptime_seconds"].is_number());
+    supervisor.wait_for_execution("a");
     let pid = supervisor.pid_of("a");
     assert_eq!(supervisor.state("a"), "STARTING");
     supervisor.reload_with(&slow.replace("1000\n", "\"10ms\"\n"));

@@ -181,7 +181,7 @@ fn group_stopped() {
 }
 
 fn group_left() {
-    let mut supervisor = one(&format!("{FAMILY}\nbackoff = {{ initial = 0, step = 0 }}"));
+    let mut supervisor = one(&format!("{FAMILY}\nstoptime = \"100ms\"\nbackoff = {{ initial = 0, step = 0 }}"));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
     let family = wait_for_group(pid, 3);
@@ -242,7 +242,7 @@ fn stopped_while_starting() {
     supervisor.ctl(&["reload"]);
     let ordered = supervisor.call("Start", json!({ "selectors": ["one"], "wait": false }));
     assert_eq!(ordered["parameters"]["results"][0]["outcome"], "ordered");
-    supervisor.wait_until("it is executed", |all| all[0]["uptime_seconds"].is_number());
+    supervisor.wait_for_execution("one");
     assert_eq!(supervisor.state("one"), "STARTING");
     let pid = supervisor.pid_of("one");
     assert_eq!(supervisor.ctl(&["stop", "one"]).code, 0);

@@ -26,6 +26,12 @@ impl Supervisor {
         })
     }
 
+    /// Waits until the program itself runs, which no event tells.
+    #[track_caller]
+    pub fn wait_for_execution(&self, process: &str) {
+        eventually("it is executed", || self.process(process)["uptime_seconds"].is_number().then_some(()));
+    }
+
     /// One of the supervisor's own helpers: `spawner`, `logger`, `notifier`.
     #[track_caller]
     pub fn helper(&self, name: &str) -> i64 {
