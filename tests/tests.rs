@@ -3,13 +3,28 @@
 //! One binary; each module has the tests of one subject. What this machine cannot run is skipped with
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
+mod check;
+mod control;
+mod failures;
 mod main_job;
+mod reload;
+mod stops;
+mod structure;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = [main_job::trials()].into_iter().flatten().collect();
+    let modules = [
+        check::trials(),
+        control::trials(),
+        failures::trials(),
+        main_job::trials(),
+        reload::trials(),
+        stops::trials(),
+        structure::trials(),
+    ];
+    let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
