@@ -4,12 +4,13 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod main_job;
+mod shell;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = [main_job::trials()].into_iter().flatten().collect();
+    let trials: Vec<Trial> = [main_job::trials(), shell::trials()].into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -27,7 +27,9 @@ use super::screen::Screen;
 use super::watch::Watch;
 use crate::model::event::Severity;
 use crate::model::state::State;
-use crate::protocol::control::{Method, NoParameters, Process, Refusal, StatusCall, StatusReply};
+use crate::protocol::control::{
+    EventsCall, EventsReply, Method, NoParameters, Process, Refusal, StatusCall, StatusReply,
+};
 use crate::system::stdio;
 use crate::system::terminal::{self, Interrupts, Wake};
 
@@ -301,7 +303,9 @@ impl Shell {
         // A terminal that cannot edit lines cannot print above them either.
         if let Ok(mut printer) = self.editor.create_external_printer() {
             let print = move |line: String| printer.print(line + "\n").is_ok();
-            let _ = Watch::new(least, colour, Box::new(print)).start(Arc::clone(&self.connector));
+            // Asked before the first `status` is printed: what happens between the two must not be missed.
+            let last = newest_event(&self.connector);
+            let _ = Watch::new(least, colour, Box::new(print)).after(last).start(Arc::clone(&self.connector));
         }
     }
 
@@ -328,6 +332,13 @@ impl Shell {
 fn quickly(connector: &Connector) -> Result<Vec<Process>, ClientError> {
     let mut client = Client::new(connector.connect()?, None).with_patience(PATIENCE);
     Ok(client.call::<StatusReply>(Method::Status, &StatusCall::default())?.processes)
+}
+
+/// The number of the newest event, unless the supervisor takes its time.
+fn newest_event(connector: &Connector) -> Option<u64> {
+    let mut client = Client::new(connector.connect().ok()?, None).with_patience(PATIENCE);
+    let recent: EventsReply = client.call(Method::Events, &EventsCall::default()).ok()?;
+    recent.events.last().map(|event| event.seq)
 }
 
 /// The prompt, without and with colour: how many processes need somebody.

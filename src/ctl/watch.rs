@@ -43,6 +43,11 @@ impl Watch {
         Self { least, colour, print, last: None, contact: Contact::Unknown }
     }
 
+    /// What comes after this event is news.
+    pub fn after(self, last: Option<u64>) -> Self {
+        Self { last, ..self }
+    }
+
     /// Follows in the background for as long as the shell is open.
     pub fn start(mut self, connector: Arc<Connector>) -> std::io::Result<()> {
         thread::Builder::new().name("events".to_owned()).spawn(move || self.follow(&connector)).map(drop)

@@ -3,6 +3,7 @@
 
 pub mod proc;
 pub mod supervisor;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 
