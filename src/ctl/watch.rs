@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -48,15 +49,21 @@ impl Watch {
         Self { last, ..self }
     }
 
-    /// Follows in the background for as long as the shell is open.
-    pub fn start(mut self, connector: Arc<Connector>) -> std::io::Result<()> {
-        thread::Builder::new().name("events".to_owned()).spawn(move || self.follow(&connector)).map(drop)
+    /// Follows in the background for as long as the shell is open. What it gives hears of the end of each
+    /// connection, when all events of it are printed.
+    pub fn start(mut self, connector: Arc<Connector>) -> std::io::Result<Receiver<()>> {
+        let (ended, hears) = sync_channel(1);
+        thread::Builder::new().name("events".to_owned()).spawn(move || self.follow(&connector, &ended))?;
+        Ok(hears)
     }
 
-    fn follow(&mut self, connector: &Connector) {
+    fn follow(&mut self, connector: &Connector, ended: &SyncSender<()>) {
         let mut pause = PAUSE_FIRST;
         loop {
-            match self.once(connector) {
+            let outcome = self.once(connector);
+            // One that was not heard yet says the same.
+            let _ = ended.try_send(());
+            match outcome {
                 // The terminal is gone, or events are not for this user.
                 Ok(Some(())) | Err(ClientError::Refused(Refusal::NotPermitted { .. })) => return,
                 Ok(None) | Err(_) => {}
