@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         test("an event is printed above a half typed line that stays intact", &[], events),
         test("reload from the shell adds a program and tells what is wrong with a broken file", &[], reload),
         test("ctrl c clears the line or leaves the waiting command and stops nothing", &[], interrupt),
+        test("what is typed ahead is not lost", &[], typed_ahead),
         test("ctrl z does nothing", &[], suspend),
         test("a resized terminal gets a table that fits", &[], resize),
         test("exit asks and stays or goes on without the shell", &[], exit_goes_on),
@@ -91,6 +92,16 @@ impl OnTerminal {
     }
 }
 
+/// Clears the line with Ctrl-C and waits for the next prompt: what comes in one piece with a Ctrl-C is
+/// dropped with the line.
+#[track_caller]
+fn clear(terminal: &Terminal) {
+    let prompts = |screen: &str| screen.matches(PROMPT).count();
+    let before = prompts(&terminal.screen());
+    terminal.keys(CTRL_C);
+    terminal.wait_until("another prompt", |screen| prompts(screen) > before && screen.trim_end().ends_with(PROMPT));
+}
+
 /// The shell that a supervisor has started on its terminal.
 fn shell_of(supervisor: i64) -> Option<i64> {
     let is_shell = |pid: &i64| {
@@ -144,8 +155,7 @@ fn history() {
     on.terminal.wait_for_last("taskmaster> status one");
     on.terminal.keys(UP);
     on.terminal.wait_for_last("taskmaster> version");
-    on.terminal.keys(CTRL_C);
-    on.terminal.wait_for_last(PROMPT);
+    clear(&on.terminal);
     assert_eq!(on.shut_down(), 0);
     let OnTerminal { supervisor, .. } = on;
     assert_eq!(supervisor.read("state/shell_history"), "version\nstatus one\nshutdown\n");
@@ -157,8 +167,7 @@ fn history() {
     on.terminal.wait_for_last("taskmaster> shutdown");
     on.terminal.keys(UP);
     on.terminal.wait_for_last("taskmaster> status one");
-    on.terminal.keys(CTRL_C);
-    on.terminal.wait_for_last(PROMPT);
+    clear(&on.terminal);
     assert_eq!(on.shut_down(), 0);
 }
 
@@ -167,15 +176,13 @@ fn completion() {
     let terminal = &on.terminal;
     terminal.keys("vers\t");
     terminal.wait_for_last("taskmaster> version");
-    terminal.keys(CTRL_C);
-    terminal.wait_for_last(PROMPT);
+    clear(terminal);
     // Several: they are listed.
     terminal.keys("st\t");
     terminal.wait_until("the commands are listed", |screen| {
         screen.lines().any(|line| line.split_whitespace().eq(["status", "start", "stop"]))
     });
-    terminal.keys(CTRL_C);
-    terminal.wait_for_last(PROMPT);
+    clear(terminal);
     terminal.keys("restart be\t");
     terminal.wait_for_last("taskmaster> restart beta");
     terminal.keys("al\t");
@@ -184,14 +191,12 @@ fn completion() {
     });
     terminal.keys("p\t");
     terminal.wait_for_last("taskmaster> restart beta alpha");
-    terminal.keys(CTRL_C);
-    terminal.wait_for_last(PROMPT);
+    clear(terminal);
     terminal.keys("signal US\t");
     terminal.wait_until("the signals are listed", |screen| {
         screen.lines().any(|line| line.split_whitespace().eq(["USR1", "USR2"]))
     });
-    terminal.keys(CTRL_C);
-    terminal.wait_for_last(PROMPT);
+    clear(terminal);
     assert_eq!(on.shut_down(), 0);
 }
 
@@ -276,8 +281,7 @@ fn interrupt() {
     });
     on.terminal.keys("stop one");
     on.terminal.wait_for_last("taskmaster> stop one");
-    on.terminal.keys(CTRL_C);
-    on.terminal.wait_for_last(PROMPT);
+    clear(&on.terminal);
     on.terminal.keys(ENTER);
     // A command that waits.
     on.terminal.line("stop stubborn");
@@ -287,12 +291,12 @@ fn interrupt() {
     on.terminal.wait_for_last(PROMPT);
     assert_eq!(on.supervisor.state("stubborn"), "STOPPING");
     on.terminal.line("tail -f one");
-    on.terminal.line("");
-    on.terminal.keys(CTRL_C);
-    // Ctrl-C many times in a row, and SIGQUIT's key.
-    for _ in 0..10 {
-        on.terminal.keys(CTRL_C);
+    eventually("the command has the terminal", || on.terminal.is_cooked().then_some(()));
+    clear(&on.terminal);
+    // Again and again, and SIGQUIT's key.
+    for _ in 0..5 {
         on.terminal.keys("\x1c");
+        clear(&on.terminal);
     }
     on.terminal.line("version");
     on.terminal.wait_for("taskmasterd 0");
@@ -300,6 +304,19 @@ fn interrupt() {
     assert_eq!(on.supervisor.state("one"), "RUNNING");
     proc::kill(stubborn, 9);
     on.supervisor.wait_for_state("stubborn", "STOPPED");
+    assert_eq!(on.shut_down(), 0);
+}
+
+fn typed_ahead() {
+    let mut on = open(&sleeper("one"));
+    on.terminal.wait_for_last(PROMPT);
+    on.terminal.keys(&format!("version{ENTER}pid{ENTER}stop on"));
+    on.terminal.wait_for("taskmasterd 0");
+    on.terminal.wait_until("the second command", |screen| {
+        screen.lines().any(|line| line.trim() == on.terminal.pid().to_string())
+    });
+    on.terminal.wait_for_last("taskmaster> stop on");
+    clear(&on.terminal);
     assert_eq!(on.shut_down(), 0);
 }
 
@@ -322,8 +339,7 @@ fn suspend() {
     for pid in [on.terminal.pid(), shell] {
         assert_ne!(proc::stat(pid)[0], "T", "nobody is stopped");
     }
-    on.terminal.keys(CTRL_C);
-    on.terminal.wait_for_last(PROMPT);
+    clear(&on.terminal);
     assert_eq!(on.shell(), Some(shell));
     assert_eq!(on.shut_down(), 0);
 }
@@ -446,7 +462,7 @@ fn killed_shell() {
         shell = on.another_shell(shell);
         on.terminal.wait_for_written(mark, PROMPT);
     }
-    on.terminal.keys(CTRL_C);
+    clear(&on.terminal);
     on.terminal.line("version");
     on.terminal.wait_for("taskmasterd 0");
     assert_eq!(on.supervisor.pid_of("one"), pid);
@@ -467,6 +483,7 @@ fn given_up() {
         shell = on.another_shell(shell);
     }
     proc::kill(shell, 9);
+    eventually("it is reaped", || proc::stat(shell).is_empty().then_some(()));
     eventually("the terminal is as before", || (on.terminal.settings() == on.terminal.initial).then_some(()));
     // Now it is the supervisor's log.
     proc::kill(pid, 9);
@@ -511,7 +528,7 @@ fn confinement() {
     assert!(!proc::ids(shell, "Gid").contains(&0));
     let status = proc::status(shell);
     assert_eq!(status["Groups"], "");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status[set], "0000000000000000", "{set}");
     }
     assert_eq!(status["NoNewPrivs"], "1");
@@ -602,15 +619,14 @@ fn client() {
     terminal.wait_for(&format!("pid {}", supervisor.pid()));
     terminal.keys("stop o\t");
     terminal.wait_for_last("taskmaster> stop one");
-    terminal.keys(CTRL_C);
-    terminal.wait_for_last(PROMPT);
+    clear(&terminal);
     terminal.keys("stat");
     terminal.wait_for_last("taskmaster> stat");
     assert_eq!(supervisor.stop(), 0);
     terminal.wait_for("the connection to the supervisor is lost");
     terminal.wait_for_last("taskmaster> stat");
     terminal.keys(&format!("us{ENTER}"));
-    terminal.wait_for("is taskmasterd running?");
+    terminal.wait_for("cannot reach the supervisor");
     supervisor.launch();
     terminal.wait_for("the supervisor is there");
     supervisor.wait_for_state("one", "RUNNING");
@@ -642,8 +658,7 @@ fn client_history() {
     let mut second = shell();
     second.keys(UP);
     second.wait_for_last("taskmaster> version");
-    second.keys(CTRL_C);
-    second.wait_for_last(PROMPT);
+    clear(&second);
     second.line("exit");
     assert_eq!(second.wait_for_end().code(), Some(0));
 }
