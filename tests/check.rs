@@ -65,7 +65,8 @@ fn valid() {
 }
 
 fn faults() {
-    let text = "[programs.web]\ncmd = \"/bin/true\"\nuser = \"nobody\"\nnumproc = 3\numask = 22\nautorestart = \"allways\"\n";
+    let text =
+        "[programs.web]\ncmd = \"/bin/true\"\nuser = \"nobody\"\nnumproc = 3\numask = 22\nautorestart = \"allways\"\n";
     let (checked, path, _directory) = check(text);
     let expected = format!(
         "{path}:4:1: unknown key `numproc` in [programs.web]\n    4 | numproc = 3\n      | ^^^^^^^ did you mean `numprocs`?\n\
@@ -109,8 +110,9 @@ fn ordinary_user() {
 }
 
 fn unknown_account() {
-    let (checked, path, _directory) =
-        check("[programs.web]\ncmd = \"/bin/true\"\nuser = \"no-such-account\"\n[programs.db]\ncmd = \"/bin/true\"\nuser = \"nobody\"\ngroup = \"no-such-group\"\n");
+    let (checked, path, _directory) = check(
+        "[programs.web]\ncmd = \"/bin/true\"\nuser = \"no-such-account\"\n[programs.db]\ncmd = \"/bin/true\"\nuser = \"nobody\"\ngroup = \"no-such-group\"\n",
+    );
     assert_eq!(checked.code, 0, "{checked:?}");
     assert!(checked.stderr.contains(&format!("{path}: warning: [programs.web]")), "{checked:?}");
     assert!(checked.stderr.contains("no-such-account") && checked.stderr.contains("no-such-group"), "{checked:?}");
@@ -192,7 +194,8 @@ fn nowhere() {
         command.uid(uid("nobody")).gid(uid("nobody")).current_dir("/").env("XDG_CONFIG_HOME", home.path());
     });
     if !there {
-        let expected = format!("{}/taskmaster/taskmaster.toml and /etc/taskmaster/taskmaster.toml", home.path().display());
+        let expected =
+            format!("{}/taskmaster/taskmaster.toml and /etc/taskmaster/taskmaster.toml", home.path().display());
         assert_refused(&checked, &expected);
         assert!(checked.stderr.contains("-c FILE") && checked.stderr.contains("--demo"), "{checked:?}");
     }

@@ -8,6 +8,7 @@ mod control;
 mod failures;
 mod main_job;
 mod reload;
+mod shell;
 mod stops;
 mod structure;
 mod support;
@@ -22,6 +23,7 @@ fn main() {
         failures::trials(),
         main_job::trials(),
         reload::trials(),
+        shell::trials(),
         stops::trials(),
         structure::trials(),
     ];

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
@@ -27,13 +28,17 @@ use super::screen::Screen;
 use super::watch::Watch;
 use crate::model::event::Severity;
 use crate::model::state::State;
-use crate::protocol::control::{Method, NoParameters, Process, Refusal, StatusCall, StatusReply};
+use crate::protocol::control::{
+    EventsCall, EventsReply, Method, NoParameters, Process, Refusal, StatusCall, StatusReply,
+};
 use crate::system::stdio;
 use crate::system::terminal::{self, Interrupts, Wake};
 
 /// The descriptors that the core hands to the shell on its terminal.
 const DIALER: i32 = 3;
 const HISTORY: i32 = 4;
+/// How long the shell waits for the last events of the shutdown to be printed. The core waits longer.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
 /// How long a prompt or a completion waits for the supervisor.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -85,6 +90,8 @@ struct Shell {
     json: bool,
     /// The supervisor has gone without a word.
     gone: Arc<AtomicBool>,
+    /// Hears when the watch has printed all events of a connection.
+    watched: Option<Receiver<()>>,
 }
 
 /// Whether the shell goes on after a command.
@@ -117,7 +124,7 @@ impl Shell {
         for line in history.load() {
             editor.history_mut().add_owned(line)?;
         }
-        Ok(Self { connector, place, interrupts, editor, history, json, gone: Arc::default() })
+        Ok(Self { connector, place, interrupts, editor, history, json, gone: Arc::default(), watched: None })
     }
 
     /// Reads and carries out commands until the shell is left; its exit code.
@@ -243,15 +250,22 @@ impl Shell {
     /// Gives the order. On the supervisor's terminal the shell stays until all is over, so that the events
     /// of the shutdown can be seen.
     fn shut_down(&self, screen: &mut Screen) -> Next {
+        // An earlier connection's end is not what is waited for.
+        self.watched.iter().for_each(|watched| while watched.try_recv().is_ok() {});
         let ordered = self.connector.connect().and_then(|stream| {
             let mut client = Client::new(stream, Some(&self.interrupts));
             match client.call_raw(Method::Shutdown, &NoParameters {}) {
                 Ok(_) | Err(ClientError::Refused(Refusal::ShuttingDown {})) => {}
+                // It was so quick that its end was seen before its answer.
+                Err(ClientError::Interrupted) if self.gone.load(Ordering::Acquire) => {}
                 Err(error) => return Err(error),
             }
             if self.place == Place::SupervisorsTerminal {
                 // Ctrl-C leaves the wait; what was ordered goes on.
-                let _ = client.wait_for_end();
+                let ended = client.wait_for_end().is_ok() || self.gone.load(Ordering::Acquire);
+                if let Some(watched) = self.watched.as_ref().filter(|_| ended) {
+                    let _ = watched.recv_timeout(LAST_EVENTS);
+                }
             }
             Ok(())
         });
@@ -301,7 +315,10 @@ impl Shell {
         // A terminal that cannot edit lines cannot print above them either.
         if let Ok(mut printer) = self.editor.create_external_printer() {
             let print = move |line: String| printer.print(line + "\n").is_ok();
-            let _ = Watch::new(least, colour, Box::new(print)).start(Arc::clone(&self.connector));
+            // Asked before the first `status` is printed: what happens between the two must not be missed.
+            let last = newest_event(&self.connector);
+            self.watched =
+                Watch::new(least, colour, Box::new(print)).after(last).start(Arc::clone(&self.connector)).ok();
         }
     }
 
@@ -328,6 +345,13 @@ impl Shell {
 fn quickly(connector: &Connector) -> Result<Vec<Process>, ClientError> {
     let mut client = Client::new(connector.connect()?, None).with_patience(PATIENCE);
     Ok(client.call::<StatusReply>(Method::Status, &StatusCall::default())?.processes)
+}
+
+/// The number of the newest event, unless the supervisor takes its time.
+fn newest_event(connector: &Connector) -> Option<u64> {
+    let mut client = Client::new(connector.connect().ok()?, None).with_patience(PATIENCE);
+    let recent: EventsReply = client.call(Method::Events, &EventsCall::default()).ok()?;
+    recent.events.last().map(|event| event.seq)
 }
 
 /// The prompt, without and with colour: how many processes need somebody.

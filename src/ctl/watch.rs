@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -49,15 +50,26 @@ impl Watch {
         Self { least, colour, print, last: None, contact: Contact::Unknown, ends: false }
     }
 
-    /// Follows in the background for as long as the shell is open.
-    pub fn start(mut self, connector: Arc<Connector>) -> std::io::Result<()> {
-        thread::Builder::new().name("events".to_owned()).spawn(move || self.follow(&connector)).map(drop)
+    /// What comes after this event is news.
+    pub fn after(self, last: Option<u64>) -> Self {
+        Self { last, ..self }
     }
 
-    fn follow(&mut self, connector: &Connector) {
+    /// Follows in the background for as long as the shell is open. What it gives hears of the end of each
+    /// connection, when all events of it are printed.
+    pub fn start(mut self, connector: Arc<Connector>) -> std::io::Result<Receiver<()>> {
+        let (ended, hears) = sync_channel(1);
+        thread::Builder::new().name("events".to_owned()).spawn(move || self.follow(&connector, &ended))?;
+        Ok(hears)
+    }
+
+    fn follow(&mut self, connector: &Connector, ended: &SyncSender<()>) {
         let mut pause = PAUSE_FIRST;
         loop {
-            match self.once(connector) {
+            let outcome = self.once(connector);
+            // One that was not heard yet says the same.
+            let _ = ended.try_send(());
+            match outcome {
                 // The terminal is gone, or events are not for this user.
                 Ok(Some(())) | Err(ClientError::Refused(Refusal::NotPermitted { .. })) => return,
                 Ok(None) | Err(_) => {}

@@ -4,6 +4,7 @@
 pub mod look;
 pub mod proc;
 pub mod supervisor;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 
