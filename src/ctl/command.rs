@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::fault::ParseFault;
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
@@ -153,15 +154,6 @@ impl From<Output> for Channel {
     }
 }
 
-/// Why no command came of the words.
-#[derive(Debug, PartialEq)]
-pub enum ParseFault {
-    /// Not a fault: help or the version was asked for.
-    Shown(String),
-    /// One line for the user.
-    Usage(String),
-}
-
 fn parse_signal(text: &str) -> Result<String, String> {
     if Signal::parse(text).is_some() {
         return Ok(text.to_owned());
@@ -250,16 +242,6 @@ pub fn shell_command() -> clap::Command {
     let mut command = ShellLine::command();
     command.build();
     command
-}
-
-/// The names of the table, with the other names some have.
-pub fn names(command: &clap::Command) -> Vec<String> {
-    command
-        .get_subcommands()
-        .filter(|sub| !sub.is_hide_set())
-        .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_visible_aliases()))
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The text of `help` and `help COMMAND`.

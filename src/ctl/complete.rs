@@ -12,6 +12,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::command;
+use super::usage;
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
 use crate::protocol::control::Process;
@@ -19,7 +20,7 @@ use crate::protocol::control::Process;
 /// What can stand where the cursor is.
 pub fn candidates(table: &Command, before: &[&str], word: &str, names: impl FnOnce() -> Vec<String>) -> Vec<String> {
     let mut found: Vec<String> = match before.split_first() {
-        None => command::names(table),
+        None => usage::names(table),
         Some((name, arguments)) => match table.find_subcommand(name) {
             Some(sub) if word.starts_with('-') => options(sub),
             Some(sub) => values(table, sub, arguments, names),
@@ -62,7 +63,7 @@ fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce() 
         Some("selectors" | "selector") => names(),
         Some("signal") => Signal::names().map(str::to_owned).collect(),
         Some("channel") => vec!["stdout".to_owned(), "stderr".to_owned()],
-        Some("command") => command::names(table),
+        Some("command") => usage::names(table),
         _ => Vec::new(),
     }
 }

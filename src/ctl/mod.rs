@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod complete;
 mod connect;
+mod fault;
 mod history;
 mod results;
 mod run;
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 
 use command::{CommandLine, ShellAction};
 use connect::{Connector, Surroundings};
-use run::{Failure, Session};
+use fault::Failure;
+use run::Session;
 use screen::Screen;
 
 /// The program: returns its exit code.

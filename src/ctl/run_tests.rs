@@ -1,5 +1,5 @@
 //! Tests of whole commands against a small server behind a real socket.
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::thread;

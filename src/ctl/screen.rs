@@ -5,8 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
-use super::command::ParseFault;
-use super::run::Failure;
+use super::fault::{Failure, ParseFault};
 use crate::model::event::Severity;
 use crate::model::state::State;
 use crate::system::terminal;

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
 
-use super::run::{Failure, Session};
+use super::fault::Failure;
+use super::run::Session;
 use super::screen::{Paint, Screen};
 use super::show::cut;
 use crate::alert::line;

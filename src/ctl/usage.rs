@@ -4,7 +4,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::command::{ParseFault, names};
+use super::fault::ParseFault;
 use crate::model::text::escaped;
 
 /// The shell's table has no program name; clap leaves its space.
@@ -106,5 +106,15 @@ fn all_options(table: &clap::Command) -> Vec<String> {
         .flat_map(clap::Command::get_arguments)
         .filter(|argument| !argument.is_hide_set())
         .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect()
+}
+
+/// The names of the table, with the other names some have.
+pub fn names(command: &clap::Command) -> Vec<String> {
+    command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_visible_aliases()))
+        .map(str::to_owned)
         .collect()
 }
