@@ -97,7 +97,8 @@ fn cannot_start() {
         }
         for (index, delay) in [(2, 50), (5, 100)] {
             let waited = millis(&events[index + 1]) - millis(&events[index]);
-            assert!((delay - 2..delay + 1000).contains(&waited), "{name}: {waited} ms instead of {delay}");
+            // An event is stamped a little after the moment from which the delay counts.
+            assert!((delay - 20..delay + 1000).contains(&waited), "{name}: {waited} ms instead of {delay}");
         }
         let fatal = events.last().expect("the last");
         assert!(told(&fatal["message"]) && fatal["severity"] == "crit", "{fatal}");
@@ -156,7 +157,7 @@ fn default_backoff() {
     let pauses: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(pauses.len(), 2);
     for (pause, expected) in pauses.iter().zip([1000, 2000]) {
-        assert!((expected - 2..expected + 700).contains(pause), "{pauses:?}");
+        assert!((expected - 20..expected + 700).contains(pause), "{pauses:?}");
     }
 }
 
@@ -193,7 +194,7 @@ fn short_life() {
     let ends = events.iter().filter(|event| event["kind"] == "process.exited").map(millis);
     let starts = events.iter().filter(|event| event["kind"] == "process.starting").skip(1).map(millis);
     for (end, start) in ends.zip(starts) {
-        assert!(start - end >= 198, "{} ms after a short life", start - end);
+        assert!(start - end >= 180, "{} ms after a short life", start - end);
     }
     assert_eq!(numbers(&events, "process.fatal"), 0);
 }
