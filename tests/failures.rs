@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         test("restart_limit ends a program that dies too often", &[], restart_limit),
         test("a killed spawner is replaced and no program notices", &[Need::Root], spawner_killed),
         test("a killed logger is replaced and no program notices", &[Need::Root], logger_killed),
+        test("a logger that hangs is not left behind by a shutdown", &[Need::Root], hanging_logger),
         test("a killed notifier is replaced and no event is lost", &[Need::Root], notifier_killed),
     ]
 }
@@ -287,6 +288,17 @@ fn logger_killed() {
     supervisor.wait_for_event("a restart", |event| event["kind"] == "worker.restarted");
     supervisor.assert_no_zombie();
     assert_eq!(supervisor.stop(), 0);
+}
+
+fn hanging_logger() {
+    let (mut supervisor, _) = three();
+    let logger = supervisor.helper("logger");
+    proc::kill(logger, 19);
+    let before = std::time::Instant::now();
+    assert_eq!(supervisor.stop(), 0, "which also sees that nothing is left");
+    assert!(before.elapsed().as_secs() < 8, "{:?}", before.elapsed());
+    let last = supervisor.event_log().last().map(|event| event["kind"].clone());
+    assert_eq!(last, Some(json!("supervisor.stopped")));
 }
 
 fn notifier_killed() {
