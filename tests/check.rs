@@ -1,12 +1,11 @@
 //! `taskmasterd check`, and what is refused at the start.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use libtest_mimic::Trial;
 
-use crate::support::look::{taskmasterd, uid};
+use crate::support::look::{taskmasterd, taskmasterd_as_nobody, uid};
 use crate::support::supervisor::{Ctl, directory};
 use crate::support::{Need, Supervisor, eventually, is_root, proc, test};
 
@@ -94,11 +93,7 @@ fn missing_user() {
 
 fn ordinary_user() {
     let (_, path, directory) = check("[programs.web]\ncmd = \"/bin/true\"\n");
-    let as_nobody = |path: &str| {
-        taskmasterd(&["check", path], |command| {
-            command.uid(uid("nobody")).gid(uid("nobody")).current_dir("/");
-        })
-    };
+    let as_nobody = |path: &str| taskmasterd_as_nobody(directory.path(), &["check", path], |_| {});
     let checked = as_nobody(&path);
     assert_eq!(checked.code, 0, "{checked:?}");
     // Its own file is as good as root's; somebody else's is not.
@@ -106,7 +101,6 @@ fn ordinary_user() {
     assert_eq!(as_nobody(&path).code, 0);
     std::os::unix::fs::chown(&path, Some(uid("daemon")), None).expect("chown");
     assert_refused(&as_nobody(&path), "belongs to uid");
-    drop(directory);
 }
 
 fn unknown_account() {
@@ -190,9 +184,12 @@ fn no_plain_file() {
 fn nowhere() {
     let there = Path::new("/etc/taskmaster/taskmaster.toml").exists();
     let home = directory();
-    let checked = taskmasterd(&["check"], |command| {
-        command.uid(uid("nobody")).gid(uid("nobody")).current_dir("/").env("XDG_CONFIG_HOME", home.path());
-    });
+    let check = || {
+        taskmasterd_as_nobody(home.path(), &["check"], |command| {
+            command.env("XDG_CONFIG_HOME", home.path());
+        })
+    };
+    let checked = check();
     if !there {
         let expected =
             format!("{}/taskmaster/taskmaster.toml and /etc/taskmaster/taskmaster.toml", home.path().display());
@@ -203,9 +200,7 @@ fn nowhere() {
     std::fs::create_dir(&folder).expect("a directory");
     crate::support::supervisor::open_up(&folder);
     std::fs::write(folder.join("taskmaster.toml"), "[programs.own]\ncmd = \"/bin/true\"\n").expect("write");
-    let checked = taskmasterd(&["check"], |command| {
-        command.uid(uid("nobody")).gid(uid("nobody")).current_dir("/").env("XDG_CONFIG_HOME", home.path());
-    });
+    let checked = check();
     assert_eq!(checked.code, 0, "{checked:?}");
     assert!(checked.stdout.contains("1 program"), "{checked:?}");
 }

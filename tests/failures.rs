@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         test("restart_limit ends a program that dies too often", &[], restart_limit),
         test("a killed spawner is replaced and no program notices", &[Need::Root], spawner_killed),
         test("a killed logger is replaced and no program notices", &[Need::Root], logger_killed),
+        test("a logger that hangs is not left behind by a shutdown", &[Need::Root], hanging_logger),
         test("a killed notifier is replaced and no event is lost", &[Need::Root], notifier_killed),
     ]
 }
@@ -97,7 +98,8 @@ fn cannot_start() {
         }
         for (index, delay) in [(2, 50), (5, 100)] {
             let waited = millis(&events[index + 1]) - millis(&events[index]);
-            assert!((delay - 2..delay + 1000).contains(&waited), "{name}: {waited} ms instead of {delay}");
+            // An event is stamped a little after the moment from which the delay counts.
+            assert!((delay - 20..delay + 1000).contains(&waited), "{name}: {waited} ms instead of {delay}");
         }
         let fatal = events.last().expect("the last");
         assert!(told(&fatal["message"]) && fatal["severity"] == "crit", "{fatal}");
@@ -156,7 +158,7 @@ fn default_backoff() {
     let pauses: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(pauses.len(), 2);
     for (pause, expected) in pauses.iter().zip([1000, 2000]) {
-        assert!((expected - 2..expected + 700).contains(pause), "{pauses:?}");
+        assert!((expected - 20..expected + 700).contains(pause), "{pauses:?}");
     }
 }
 
@@ -193,7 +195,7 @@ fn short_life() {
     let ends = events.iter().filter(|event| event["kind"] == "process.exited").map(millis);
     let starts = events.iter().filter(|event| event["kind"] == "process.starting").skip(1).map(millis);
     for (end, start) in ends.zip(starts) {
-        assert!(start - end >= 198, "{} ms after a short life", start - end);
+        assert!(start - end >= 180, "{} ms after a short life", start - end);
     }
     assert_eq!(numbers(&events, "process.fatal"), 0);
 }
@@ -286,6 +288,17 @@ fn logger_killed() {
     supervisor.wait_for_event("a restart", |event| event["kind"] == "worker.restarted");
     supervisor.assert_no_zombie();
     assert_eq!(supervisor.stop(), 0);
+}
+
+fn hanging_logger() {
+    let (mut supervisor, _) = three();
+    let logger = supervisor.helper("logger");
+    proc::kill(logger, 19);
+    let before = std::time::Instant::now();
+    assert_eq!(supervisor.stop(), 0, "which also sees that nothing is left");
+    assert!(before.elapsed().as_secs() < 8, "{:?}", before.elapsed());
+    let last = supervisor.event_log().last().map(|event| event["kind"].clone());
+    assert_eq!(last, Some(json!("supervisor.stopped")));
 }
 
 fn notifier_killed() {

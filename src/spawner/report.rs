@@ -37,8 +37,11 @@ impl Reporter {
         Ok(())
     }
 
-    pub fn executing(&self) {
-        self.send(&Report::Executing, &[]);
+    /// The last word before the program runs. If nobody listens any more, the start was given up, or the
+    /// core is gone: then there is nobody to run for.
+    pub fn executing(&self) -> Result<(), StartFailure> {
+        socket::send(&self.socket, &encode(&Report::Executing), &[])
+            .map_err(|error| failure(Stage::Spawner, "", &error))
     }
 
     pub fn failed(&self, failure: &StartFailure) {

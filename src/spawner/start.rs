@@ -50,7 +50,7 @@ pub fn become_program(
     give_up_privileges(spec, &who)?;
     close_on_exec(first_free(spec))?;
     unblock_signals()?;
-    reporter.executing();
+    reporter.executing()?;
     execute(spec, &who, executable.as_ref())
 }
 

@@ -147,7 +147,11 @@ impl Clones {
 
     /// The spawner has made the clone.
     pub fn cloned(&mut self, reactor: &mut Reactor, ticket: Ticket, pid: Pid, pidfd: OwnedFd) {
-        let Some(clone) = self.all.get_mut(&ticket).filter(|clone| clone.process.is_none()) else { return };
+        let Some(clone) = self.all.get_mut(&ticket).filter(|clone| clone.process.is_none()) else {
+            // The spawner was so late that the start was given up: nobody would ever stop this one.
+            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
+            return;
+        };
         match reactor.add(&pidfd, Source::Clone(ticket)) {
             Ok(token) => clone.process = Some((pid, pidfd, token)),
             Err(_) => {
@@ -370,4 +374,29 @@ impl Clones {
 
 fn words(stage: Stage, error: &str) -> StartFailure {
     StartFailure { stage, errno: 0, subject: String::new(), error: error.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::ProgramName;
+    use crate::system::clock;
+
+    #[test]
+    fn a_clone_that_comes_after_its_start_was_given_up_is_killed() {
+        let mut reactor = Reactor::new().expect("a reactor");
+        let mut clones = Clones::default();
+        let id = ProcessId::new(&ProgramName::new("web").expect("a name"), 0);
+        let now = clock::now();
+        let (ticket, _report) = clones.announce(&mut reactor, Purpose::Process(id), false, now).expect("descriptors");
+        clones.time_out(&mut reactor, now + START_TIMEOUT);
+        assert!(matches!(clones.next_news(), Some((_, _, News::Failed(failure))) if failure.stage == Stage::Timeout));
+
+        let mut late = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
+        let pid = Pid(i32::try_from(late.id()).expect("a pid"));
+        clones.cloned(&mut reactor, ticket, pid, process::open_child(pid).expect("a pidfd"));
+        let status = late.wait().expect("it ends");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
+        assert!(clones.next_news().is_none());
+    }
 }

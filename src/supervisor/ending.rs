@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::model::event::{Facts, Kind};
+use crate::model::signal::Signal;
 use crate::model::time::{Moment, human};
 use crate::protocol::logger::ToLogger;
-use crate::system::clock;
+use crate::system::{clock, process};
 
 use super::core::Core;
 use super::reactor::Source;
@@ -135,6 +136,15 @@ impl Core {
         ExitCode::from(u8::from(survivors))
     }
 
+    /// One that hangs has had its time: left behind, it could still write into the logs of the next supervisor.
+    fn kill_workers(&self) {
+        for ticket in self.workers.values().filter_map(|worker| worker.ticket) {
+            if let Some((_, pidfd)) = self.clones.pidfd(ticket) {
+                let _ = process::signal(pidfd, Signal::KILL);
+            }
+        }
+    }
+
     fn wait_for_workers(&mut self) {
         let until = clock::now() + FAREWELL;
         let tickets = [Role::Logger, Role::Notifier, Role::Shell];
@@ -143,8 +153,11 @@ impl Core {
             let any = tickets.iter().any(|role| {
                 self.workers.get(role).and_then(|worker| worker.ticket).is_some_and(|t| self.clones.pidfd(t).is_some())
             });
-            if left.is_zero() || !any {
+            if !any {
                 return;
+            }
+            if left.is_zero() {
+                return self.kill_workers();
             }
             for event in self.reactor.wait(Some(left)).unwrap_or_default() {
                 match event.source {

@@ -59,15 +59,6 @@ pub fn peer_uid(socket: &UnixStream) -> io::Result<Uid> {
     Ok(Uid(getsockopt(socket, PeerCredentials)?.uid()))
 }
 
-/// Looks at what waits on a stream without taking it; 0 is its end.
-///
-/// # Errors
-/// As recv(2).
-pub fn peek(socket: &UnixStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    Ok(nix::sys::socket::recv(socket.as_raw_fd(), buffer, flags)?)
-}
-
 /// Sends one message, without waiting: `WouldBlock` when the other end's queue is full.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -110,9 +112,35 @@ pub fn uid(name: &str) -> u32 {
     nix::unistd::User::from_name(name).expect("a database").expect("an account").uid.as_raw()
 }
 
+/// A program where every user can execute it: where it was built, or a copy in the test's directory.
+pub fn reachable(program: &str, supervisor: &Supervisor) -> PathBuf {
+    reachable_in(program, &supervisor.path(""))
+}
+
+pub fn reachable_in(program: &str, directory: &Path) -> PathBuf {
+    let passable = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0);
+    let program = Path::new(program);
+    if program.ancestors().filter(|path| !path.as_os_str().is_empty()).all(passable) {
+        return program.to_owned();
+    }
+    let copy = directory.join(program.file_name().expect("a name"));
+    std::fs::copy(program, &copy).expect("a copy");
+    copy
+}
+
 /// Runs `taskmasterd` to its end.
 pub fn taskmasterd(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Ctl {
-    let mut command = Command::new(TASKMASTERD);
+    run(Command::new(TASKMASTERD), arguments, change)
+}
+
+/// The same as the user `nobody`, from `/`.
+pub fn taskmasterd_as_nobody(directory: &Path, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Ctl {
+    let mut command = Command::new(reachable_in(TASKMASTERD, directory));
+    command.uid(uid("nobody")).gid(uid("nobody")).current_dir("/");
+    run(command, arguments, change)
+}
+
+fn run(mut command: Command, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Ctl {
     command.args(arguments).stdin(Stdio::null());
     change(&mut command);
     let output = command.output().expect("taskmasterd runs");

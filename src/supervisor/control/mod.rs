@@ -196,15 +196,13 @@ impl Control {
     /// A client's socket has something to say. True if the client is gone now.
     pub fn serve(&mut self, reactor: &mut Reactor, id: ClientId, ready: Ready) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
-        // A client that waits for an answer is watched for its end only.
+        // A client that waits for an answer is watched for its end only: what is told of it now is that.
+        // Calls that it sent before it went would have been its next, and are not read.
         if ready.readable && client.busy {
-            let mut byte = [0];
-            let gone = matches!(client.stream.peek_end(&mut byte), Peeked::End);
-            if gone {
-                self.close(reactor, id);
-                return true;
-            }
-        } else if ready.readable && !client.end_of_input {
+            self.close(reactor, id);
+            return true;
+        }
+        if ready.readable && !client.end_of_input {
             match read_some(client) {
                 Ok(()) => self.runnable.push_back(id),
                 Err(_) => {
@@ -406,24 +404,4 @@ fn read_some(client: &mut Client) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-enum Peeked {
-    End,
-    Other,
-}
-
-trait PeekEnd {
-    fn peek_end(&self, byte: &mut [u8]) -> Peeked;
-}
-
-impl PeekEnd for UnixStream {
-    /// Whether the connection is over (both ways; only then a busy client is reported at all).
-    fn peek_end(&self, byte: &mut [u8]) -> Peeked {
-        match socket::peek(self, byte) {
-            Ok(0) => Peeked::End,
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Peeked::End,
-            Ok(_) | Err(_) => Peeked::Other,
-        }
-    }
 }
