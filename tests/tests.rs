@@ -4,6 +4,7 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod main_job;
+mod output;
 mod shell;
 mod support;
 
@@ -11,6 +12,6 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials: Vec<Trial> = [main_job::trials(), shell::trials()].into_iter().flatten().collect();
+    let trials: Vec<Trial> = [main_job::trials(), output::trials(), shell::trials()].into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

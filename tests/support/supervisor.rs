@@ -151,6 +151,11 @@ impl Supervisor {
         self.process(name)["pid"].as_i64().unwrap_or_else(|| panic!("{name} has no pid: {}", self.process(name)))
     }
 
+    /// The process that runs under this name now, if one does.
+    pub fn pid_now(&self, name: &str) -> Option<i64> {
+        self.process(name)["pid"].as_i64()
+    }
+
     /// Waits until the status is as `is` says: looks again after each event.
     #[track_caller]
     pub fn wait_until(&self, what: &str, is: impl Fn(&[Value]) -> bool) {
