@@ -18,13 +18,13 @@ numprocs = 3
 # Talks a lot: its log is rotated.
 [programs.chatty]
 cmd = ["sh", "-c", 'n=0; while :; do n=$((n+1)); echo "line $n: $(date)"; sleep 0.05; done']
-log_maxbytes = "64KB"
+log_maxbytes = "4KB"
 log_backups = 2
 @daemon@
 
 # Crashes now and then, and is started again.
 [programs.flaky]
-cmd = ["sh", "-c", 'echo "flaky: here I am"; sleep 7; echo "flaky: out of luck" >&2; kill -SEGV $$']
+cmd = ["sh", "-c", 'echo "flaky: here I am"; sleep 7; echo "flaky: out of luck" >&2; kill -SEGV $$$$']
 @nobody@
 
 # Can never start: the supervisor says why, tries again, and gives up.
