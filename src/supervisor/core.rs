@@ -344,7 +344,8 @@ impl Core {
         let facts = Facts {
             program: Some(id.program.clone()),
             process: Some(id.shown(program.numprocs)),
-            pid: self.pids.get(id).map(|pid| pid.0),
+            // What is about to start has none yet: the one we know is that of its last life.
+            pid: self.pids.get(id).map(|pid| pid.0).filter(|_| notice.kind != Kind::ProcessStarting),
             user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
             from: moved.then_some(notice.from),
             to: moved.then_some(notice.to),
