@@ -28,6 +28,8 @@ pub struct Watch {
     /// The newest event that was seen.
     last: Option<u64>,
     contact: Contact,
+    /// Whether it tells that the supervisor is lost and there again.
+    tells_contact: bool,
 }
 
 /// What the user believes about the connection.
@@ -41,12 +43,17 @@ enum Contact {
 
 impl Watch {
     pub fn new(least: Severity, colour: bool, print: Box<dyn FnMut(String) -> bool + Send>) -> Self {
-        Self { least, colour, print, last: None, contact: Contact::Unknown }
+        Self { least, colour, print, last: None, contact: Contact::Unknown, tells_contact: true }
     }
 
     /// What comes after this event is news.
     pub fn after(self, last: Option<u64>) -> Self {
         Self { last, ..self }
+    }
+
+    /// Where the shell itself tells of the supervisor's end.
+    pub fn without_contact(self) -> Self {
+        Self { tells_contact: false, ..self }
     }
 
     /// Follows in the background for as long as the shell is open. What it gives hears of the end of each
@@ -70,7 +77,7 @@ impl Watch {
             }
             if self.contact == Contact::There {
                 pause = PAUSE_FIRST;
-                if !(self.print)("the connection to the supervisor is lost".to_owned()) {
+                if self.tells_contact && !(self.print)("the connection to the supervisor is lost".to_owned()) {
                     return;
                 }
             }
@@ -85,7 +92,7 @@ impl Watch {
     fn once(&mut self, connector: &Connector) -> Result<Option<()>, ClientError> {
         let recent: EventsReply =
             Client::new(connector.connect()?, None).call(Method::Events, &EventsCall::default())?;
-        if self.contact == Contact::Lost && !(self.print)("the supervisor is there".to_owned()) {
+        if self.contact == Contact::Lost && self.tells_contact && !(self.print)("the supervisor is there".to_owned()) {
             return Ok(Some(()));
         }
         self.contact = Contact::There;
