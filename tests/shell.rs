@@ -241,6 +241,8 @@ fn events() {
         let mut lines = screen.lines().skip_while(|line| !line.contains(crashed));
         lines.any(|line| line.trim_end() == "taskmaster> version")
     });
+    let again = |event: &serde_json::Value| event["kind"] == "process.starting" && event["restarts"] == 1;
+    assert!(on.supervisor.wait_for_event("the restart", again)["pid"].is_null(), "the dead one's pid is not its");
     // The old line is not left behind between the events.
     assert_eq!(screen.matches("taskmaster> version").count(), 1, "{screen}");
     eventually("the cursor is where it was", || (on.terminal.cursor() == 16).then_some(()));
@@ -437,7 +439,8 @@ fn shutdown() {
     on.terminal.wait_until("it asks again", |screen| screen.matches("[y/N]").count() == 3);
     on.terminal.line("y");
     assert_eq!(on.terminal.wait_for_end().code(), Some(0));
-    on.terminal.wait_for("two stopped");
+    let screen = on.terminal.wait_for("supervisor stopped");
+    assert!(screen.contains("two stopped") && !screen.contains("is lost"), "{screen}");
     assert!(on.terminal.settings() == on.terminal.initial, "{:?}", on.terminal.settings());
     eventually("nobody is left", || below.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
 }

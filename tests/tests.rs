@@ -5,8 +5,10 @@
 
 mod check;
 mod control;
+mod demo;
 mod failures;
 mod main_job;
+mod output;
 mod reload;
 mod shell;
 mod stops;
@@ -20,8 +22,10 @@ fn main() {
     let modules = [
         check::trials(),
         control::trials(),
+        demo::trials(),
         failures::trials(),
         main_job::trials(),
+        output::trials(),
         reload::trials(),
         shell::trials(),
         stops::trials(),

@@ -318,8 +318,11 @@ impl Shell {
             let print = move |line: String| printer.print(line + "\n").is_ok();
             // Asked before the first `status` is printed: what happens between the two must not be missed.
             let last = newest_event(&self.connector);
-            self.watched =
-                Watch::new(least, colour, Box::new(print)).after(last).start(Arc::clone(&self.connector)).ok();
+            let mut watch = Watch::new(least, colour, Box::new(print)).after(last);
+            if self.place == Place::SupervisorsTerminal {
+                watch = watch.without_contact();
+            }
+            self.watched = watch.start(Arc::clone(&self.connector)).ok();
         }
     }
 

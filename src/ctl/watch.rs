@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use super::client::{Client, ClientError};
 use super::connect::Connector;
 use super::stream;
-use crate::model::event::{Event, Kind, Severity};
+use crate::model::event::{Event, Severity};
 use crate::protocol::control::{EventsCall, EventsReply, Method, Refusal};
 use crate::system::terminal;
 
@@ -32,8 +32,8 @@ pub struct Watch {
     /// The newest event that was seen.
     last: Option<u64>,
     contact: Contact,
-    /// The supervisor has said that it ends.
-    ends: bool,
+    /// Whether it tells that the supervisor is lost and there again.
+    tells_contact: bool,
 }
 
 /// What the user believes about the connection.
@@ -47,12 +47,17 @@ enum Contact {
 
 impl Watch {
     pub fn new(least: Severity, colour: bool, print: Box<dyn FnMut(String) -> bool + Send>) -> Self {
-        Self { least, colour, print, last: None, contact: Contact::Unknown, ends: false }
+        Self { least, colour, print, last: None, contact: Contact::Unknown, tells_contact: true }
     }
 
     /// What comes after this event is news.
     pub fn after(self, last: Option<u64>) -> Self {
         Self { last, ..self }
+    }
+
+    /// Where the shell itself tells of the supervisor's end.
+    pub fn without_contact(self) -> Self {
+        Self { tells_contact: false, ..self }
     }
 
     /// Follows in the background for as long as the shell is open. What it gives hears of the end of each
@@ -76,9 +81,7 @@ impl Watch {
             }
             if self.contact == Contact::There {
                 pause = PAUSE_FIRST;
-                // That it has ended in order was told by itself.
-                let told = std::mem::take(&mut self.ends);
-                if !told && !(self.print)("the connection to the supervisor is lost".to_owned()) {
+                if self.tells_contact && !(self.print)("the connection to the supervisor is lost".to_owned()) {
                     return;
                 }
             }
@@ -93,7 +96,7 @@ impl Watch {
     fn once(&mut self, connector: &Connector) -> Result<Option<()>, ClientError> {
         let recent: EventsReply =
             Client::new(connector.connect()?, None).call(Method::Events, &EventsCall::default())?;
-        if self.contact == Contact::Lost && !(self.print)("the supervisor is there".to_owned()) {
+        if self.contact == Contact::Lost && self.tells_contact && !(self.print)("the supervisor is there".to_owned()) {
             return Ok(Some(()));
         }
         self.contact = Contact::There;
@@ -127,7 +130,6 @@ impl Watch {
     }
 
     fn show(&mut self, event: &Event) -> bool {
-        self.ends |= event.kind == Kind::SupervisorStopped;
         // The order of severities is syslog's: the worst is the least.
         if event.severity > self.least {
             return true;

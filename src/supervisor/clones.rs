@@ -394,7 +394,7 @@ mod tests {
 
         let mut late = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
         let pid = Pid(i32::try_from(late.id()).expect("a pid"));
-        clones.cloned(&mut reactor, ticket, pid, process::open_child(pid).expect("a pidfd"));
+        clones.cloned(&mut reactor, ticket, pid, process::open(pid).expect("a pidfd"));
         let status = late.wait().expect("it ends");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
         assert!(clones.next_news().is_none());

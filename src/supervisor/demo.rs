@@ -18,7 +18,7 @@ numprocs = 3
 # Talks a lot: its log is rotated.
 [programs.chatty]
 cmd = ["sh", "-c", 'n=0; while :; do n=$((n+1)); echo "line $n: $(date)"; sleep 0.05; done']
-log_maxbytes = "64KB"
+log_maxbytes = "4KB"
 log_backups = 2
 @daemon@
 

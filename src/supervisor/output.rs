@@ -30,6 +30,10 @@ struct Sink {
     file: Option<Rc<OwnedFd>>,
     /// A clone is opening or rotating it.
     busy: bool,
+    /// The clone that is at it has given us the new file already: what the logger says now is about that.
+    delivered: bool,
+    /// To be rotated when it is not busy any more.
+    rotate: bool,
     /// To be opened anew when it is not busy any more.
     reopen: bool,
 }
@@ -80,7 +84,9 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        self.sinks.insert(sink, Sink { path, identity, settings, file: None, busy: false, reopen: false });
+        let known =
+            Sink { path, identity, settings, file: None, busy: false, delivered: false, rotate: false, reopen: false };
+        self.sinks.insert(sink, known);
         self.by_key.insert(key, sink);
         Some(sink)
     }
@@ -99,6 +105,7 @@ impl Output {
             return None;
         }
         known.file = Some(Rc::clone(&file));
+        known.delivered = replaces;
         Some((ToLogger::Sink { sink, settings: known.settings }, vec![file]))
     }
 
@@ -135,9 +142,18 @@ impl Output {
     }
 
     /// The request for a rotation that the logger asked for: once at a time, and only of what exists.
+    ///
+    /// The new file reaches the logger before the clone that made it is over. Where much is written, the
+    /// logger fills it in that time and asks again: that waits for the clone's end, it is not forgotten.
     pub fn rotate(&mut self, sink: SinkId) -> Option<FilesSpec> {
-        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some() && !known.busy)?;
+        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some())?;
+        if known.busy {
+            known.rotate |= known.delivered;
+            return None;
+        }
         known.busy = true;
+        known.delivered = false;
+        known.rotate = false;
         let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
         Some(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
     }
@@ -155,6 +171,7 @@ impl Output {
             return None;
         }
         known.busy = true;
+        known.delivered = false;
         known.reopen = false;
         let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
         Some(FilesSpec { identity: known.identity.clone(), file, rotate: None })
@@ -164,7 +181,13 @@ impl Output {
     pub fn finished(&mut self, sink: SinkId) -> Option<FilesSpec> {
         let known = self.sinks.get_mut(&sink)?;
         known.busy = false;
-        if known.reopen { self.reopen(sink) } else { None }
+        if known.rotate {
+            self.rotate(sink)
+        } else if known.reopen {
+            self.reopen(sink)
+        } else {
+            None
+        }
     }
 
     /// The path of a file, for messages.

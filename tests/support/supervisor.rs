@@ -1,6 +1,6 @@
 //! A supervisor for one test, in a directory of its own, headless; ended and looked after when dropped.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -149,6 +149,11 @@ impl Supervisor {
 
     pub fn pid_of(&self, name: &str) -> i64 {
         self.process(name)["pid"].as_i64().unwrap_or_else(|| panic!("{name} has no pid: {}", self.process(name)))
+    }
+
+    /// The process that runs under this name now, if one does.
+    pub fn pid_now(&self, name: &str) -> Option<i64> {
+        self.process(name)["pid"].as_i64()
     }
 
     /// Waits until the status is as `is` says: looks again after each event.

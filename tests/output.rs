@@ -1,0 +1,398 @@
+//! Program output: where it goes, that it is whole, and that neither its mass nor a dead logger nor a full
+//! disk costs a program or the supervisor anything.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::support::supervisor::TASKMASTERCTL;
+use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("a gigabyte of output keeps to its files and the core stays quick", &[], flood),
+        test("stdout and stderr go to two files or to one or nowhere", &[], places),
+        test("auto names have the number of the process only where there are several", &[], auto_names),
+        test("eight processes write whole lines into one file", &[], shared),
+        test("tail shows the last lines and follows over a restart", &[], tail),
+        test("after logrotate nothing is lost and the new file is written", &[], reopened),
+        test("log files have the owner and mode that fit their directory", &[Need::Root], ownership),
+        test("rotated files are numbered from the newest and the oldest is removed", &[], rotation),
+        test("a logger that is killed again and again costs the program nothing", &[], killed_logger),
+        test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
+    ]
+}
+
+fn user() -> &'static str {
+    if is_root() { "user = \"nobody\"" } else { "" }
+}
+
+/// A program of a few lines of sh.
+fn script(name: &str, script: &str, more: &str) -> String {
+    assert!(!script.contains('\''), "it stands between these");
+    format!("[programs.{name}]\ncmd = [\"sh\", \"-c\", '{script}']\nstarttime = 0\n{}\n{more}\n", user())
+}
+
+fn logger_of(supervisor: i64) -> Option<i64> {
+    let is_logger = |pid: &i64| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("taskmaster-logger") && proc::is_alive(*pid)
+    };
+    proc::children(supervisor).into_iter().find(is_logger)
+}
+
+fn size(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.len())
+}
+
+/// A hundred bytes with their line end.
+const LINE: &str =
+    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678\n";
+
+fn flood() {
+    let line = &LINE[10..];
+    assert_eq!(line.len(), 100);
+    // Whole lines, as many as a gigabyte has room for.
+    let bytes = (1u64 << 30) / 100 * 100;
+    let flood = script(
+        "flood",
+        &format!("yes {} | head -c {bytes}", line.trim_end()),
+        "autostart = false\nstdout = \"@dir@/flood.log\"\nlog_maxbytes = \"50MB\"\nlog_backups = 3",
+    );
+    let bystander = format!("[programs.bystander]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n", user());
+    let supervisor = Supervisor::start(&(flood + &bystander));
+    supervisor.wait_for_state("bystander", "RUNNING");
+    let ticks = proc::cpu_ticks(supervisor.pid());
+    supervisor.call("Start", json!({ "selectors": ["flood"], "wait": false }));
+    let mut answers = Vec::new();
+    let mut deaths = Vec::new();
+    let until = Instant::now() + 3 * PATIENCE;
+    loop {
+        let asked = Instant::now();
+        let all = supervisor.status();
+        answers.push(asked.elapsed());
+        let process = |name: &str| all.iter().find(|process| process["process"] == name).expect("it is listed");
+        if process("flood")["state"] == "EXITED" {
+            break;
+        }
+        assert!(Instant::now() < until, "{:?} of {bytes} bytes", size(&supervisor.path("flood.log")));
+        if process("bystander")["state"] == "RUNNING" && deaths.len() < 3 {
+            let pid = process("bystander")["pid"].as_i64().expect("a pid");
+            let killed = Instant::now();
+            proc::kill(pid, 9);
+            while supervisor.pid_now("bystander") == Some(pid) {
+                assert!(killed.elapsed() < PATIENCE, "the death was not seen");
+            }
+            deaths.push(killed.elapsed());
+        }
+    }
+    let ticks = proc::cpu_ticks(supervisor.pid()) - ticks;
+    answers.sort_unstable();
+    deaths.sort_unstable();
+    let worst = answers.last().copied().unwrap_or_default();
+    let told = format!(
+        "{} answers, median {:?}, worst {worst:?}; deaths seen after {deaths:?}; {ticks} ticks",
+        answers.len(),
+        answers[answers.len() / 2]
+    );
+    assert!(worst < Duration::from_millis(100), "{told}");
+    assert!(deaths.first().is_some_and(|best| *best < Duration::from_millis(50)), "{told}");
+    // The calls of this test are work, too: each is counted with a tenth of a tick.
+    assert!(ticks < 50 + answers.len() as u64 / 10, "{told}");
+    let limit = 50 << 20;
+    for name in ["flood.log", "flood.log.1", "flood.log.2", "flood.log.3"] {
+        let path = supervisor.path(name);
+        let mut text = Vec::new();
+        std::fs::File::open(&path).expect(name).read_to_end(&mut text).expect("reads");
+        assert!(text.len() <= limit, "{name} has {} bytes", text.len());
+        if name != "flood.log" {
+            assert!(text.len() > limit - line.len(), "{name} has only {} bytes", text.len());
+        }
+        assert!(text.chunks(line.len()).all(|chunk| chunk == line.as_bytes()), "a line is cut in {name}");
+    }
+    assert!(!supervisor.path("flood.log.4").exists());
+    assert!(!supervisor.event_log().iter().any(|event| event["kind"] == "output.dropped"));
+}
+
+fn places() {
+    let speak = "echo to stdout; echo to stderr >&2";
+    let programs = [
+        script("two", speak, "stdout = \"@dir@/two.out\"\nstderr = \"@dir@/two.err\""),
+        script("one", speak, "stdout = \"@dir@/one.out\"\nstderr = \"stdout\""),
+        script("half", speak, "stdout = \"discard\"\nstderr = \"@dir@/half.err\""),
+        script("none", speak, "stdout = \"discard\"\nstderr = \"discard\""),
+    ];
+    let supervisor = Supervisor::start(&programs.concat());
+    supervisor.wait_until("all have spoken", |all| all.iter().all(|process| process["state"] == "EXITED"));
+    let has = |name: &str, text: &str| {
+        eventually(&format!("{name} has {text:?}"), || (supervisor.read(name) == text).then_some(()));
+    };
+    has("two.out", "to stdout\n");
+    has("two.err", "to stderr\n");
+    has("one.out", "to stdout\nto stderr\n");
+    has("half.err", "to stderr\n");
+    let mut files: Vec<String> = std::fs::read_dir(supervisor.path(""))
+        .expect("the directory")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".out") || name.ends_with(".err"))
+        .collect();
+    files.sort();
+    assert_eq!(files, ["half.err", "one.out", "two.err", "two.out"]);
+    let logs = std::fs::read_dir(supervisor.path("log")).expect("the directory").count();
+    assert_eq!(logs, 1, "only the event log is in log_dir");
+}
+
+fn auto_names() {
+    let speak = "echo process $TASKMASTER_INSTANCE; echo oops >&2; sleep 1000";
+    let supervisor = Supervisor::start(&(script("single", speak, "") + &script("many", speak, "numprocs = 3")));
+    let has = |name: &str, text: &str| {
+        eventually(&format!("{name} has {text:?}"), || (supervisor.read(name) == text).then_some(()));
+    };
+    has("log/single.stdout.log", "process 0\n");
+    has("log/single.stderr.log", "oops\n");
+    for instance in 0..3 {
+        has(&format!("log/many-{instance}.stdout.log"), &format!("process {instance}\n"));
+        has(&format!("log/many-{instance}.stderr.log"), "oops\n");
+    }
+}
+
+fn shared() {
+    // Each line in two writes, so that a reader can come between.
+    let speak = "n=0; while [ $n -lt 500 ]; do printf \"process $TASKMASTER_INSTANCE \"; printf \"line $n.\\n\"; n=$((n+1)); done";
+    let supervisor = Supervisor::start(&script("many", speak, "numprocs = 8\nstdout = \"@dir@/many.log\""));
+    supervisor.wait_until("all have spoken", |all| all.iter().all(|process| process["state"] == "EXITED"));
+    let text = eventually("all lines are written", || {
+        Some(supervisor.read("many.log")).filter(|text| text.lines().count() >= 8 * 500)
+    });
+    let mut next: BTreeMap<String, u32> = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["process", process, "line", number] = words[..] else { panic!("a torn line: {line:?}") };
+        let expected = next.entry(process.to_owned()).or_default();
+        assert_eq!(number, format!("{expected}."), "the lines of process {process} are in order");
+        *expected += 1;
+    }
+    assert_eq!(next.len(), 8);
+    assert!(next.values().all(|count| *count == 500), "{next:?}");
+}
+
+/// A command that goes on until the test has seen enough.
+struct Following {
+    child: Child,
+    reader: BufReader<std::process::ChildStdout>,
+}
+
+impl Following {
+    fn start(supervisor: &Supervisor, arguments: &[&str]) -> Self {
+        let mut child = Command::new(TASKMASTERCTL)
+            .arg("-s")
+            .arg(supervisor.socket())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskmasterctl runs");
+        let reader = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, reader }
+    }
+
+    /// The next line. What never comes ends with the test's time limit: the follower is killed then.
+    #[track_caller]
+    fn line(&mut self) -> String {
+        let ready = {
+            use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+            let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(self.reader.get_ref()), PollFlags::POLLIN)];
+            let limit = PollTimeout::try_from(PATIENCE).expect("in range");
+            !self.reader.buffer().is_empty() || matches!(poll(&mut descriptors, limit), Ok(ready) if ready > 0)
+        };
+        assert!(ready, "nothing came within {PATIENCE:?}");
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("reads");
+        line
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tail() {
+    let speak = "n=0; while [ $n -lt 20 ]; do n=$((n+1)); echo line $n of $$$$; done; echo complaint >&2; sleep 1000";
+    let supervisor = Supervisor::start(&script("talker", speak, ""));
+    supervisor.wait_for_state("talker", "RUNNING");
+    let pid = supervisor.pid_of("talker");
+    eventually("all is written", || (supervisor.read("log/talker.stdout.log").lines().count() == 20).then_some(()));
+    let shown = supervisor.ctl(&["tail", "-n", "3", "talker"]);
+    assert_eq!(shown.stdout, format!("line 18 of {pid}\nline 19 of {pid}\nline 20 of {pid}\n"));
+    eventually("stderr, too", || (supervisor.ctl(&["tail", "talker", "stderr"]).stdout == "complaint\n").then_some(()));
+    let mut following = Following::start(&supervisor, &["tail", "-f", "-n", "1", "talker"]);
+    assert_eq!(following.line(), format!("line 20 of {pid}\n"));
+    assert_eq!(supervisor.ctl(&["restart", "talker"]).code, 0);
+    let second = supervisor.pid_of("talker");
+    assert_ne!(second, pid);
+    for number in 1..=20 {
+        assert_eq!(following.line(), format!("line {number} of {second}\n"));
+    }
+    // A process that has ended is still to be looked at.
+    assert_eq!(supervisor.ctl(&["stop", "talker"]).code, 0);
+    assert_eq!(supervisor.ctl(&["tail", "-n", "1", "talker"]).stdout, format!("line 20 of {second}\n"));
+}
+
+/// Asserts that the text is the numbers from 1 on, a line each; gives the last.
+#[track_caller]
+fn assert_counts(text: &str) -> u64 {
+    let mut last = 0;
+    for line in text.lines() {
+        assert_eq!(line.parse(), Ok(last + 1), "after {last}");
+        last += 1;
+    }
+    last
+}
+
+const COUNT: &str = "trap \"exit 0\" TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 0.001; done";
+
+fn reopened() {
+    let supervisor = Supervisor::start(&script("count", COUNT, "stdout = \"@dir@/log/count.log\""));
+    let (log, old) = (supervisor.path("log/count.log"), supervisor.path("log/count.log-20261120"));
+    eventually("there are some lines", || size(&log).filter(|size| *size > 50));
+    std::fs::rename(&log, &old).expect("renames");
+    std::fs::rename(supervisor.path("log/events.log"), supervisor.path("log/events.log-old")).expect("renames");
+    supervisor.signal(10);
+    eventually("the new file is written", || size(&log).filter(|size| *size > 50));
+    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
+    supervisor.wait_for_event("the stop, in the new event log", |event| event["kind"] == "process.stopped");
+    let old_size = size(&old);
+    let both = || supervisor.read("log/count.log-20261120") + &supervisor.read("log/count.log");
+    eventually("the last line is whole", || both().ends_with('\n').then_some(()));
+    assert!(assert_counts(&both()) > 20);
+    assert_eq!(size(&old), old_size, "the old file is left alone");
+    assert!(supervisor.read("log/events.log-old").contains("process.running"));
+}
+
+fn ownership() {
+    let speak = "echo hello; echo hello >&2; sleep 1000";
+    let supervisor = Supervisor::prepare(&script(
+        "talker",
+        speak,
+        "stdout = \"@dir@/log/talker.log\"\nstderr = \"@dir@/mine/talker.log\"",
+    ));
+    let nobody = nix::unistd::User::from_name("nobody").expect("a database").expect("an account");
+    let mine = supervisor.path("mine");
+    std::fs::create_dir(&mine).expect("a directory");
+    nix::unistd::chown(&mine, Some(nobody.uid), Some(nobody.gid)).expect("chown");
+    let mut supervisor = supervisor;
+    supervisor.launch();
+    let facts = |name: &str| {
+        let metadata = eventually(name, || std::fs::metadata(supervisor.path(name)).ok().filter(|file| file.len() > 0));
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+    };
+    let group = nobody.gid.as_raw();
+    assert_eq!(facts("log/talker.log"), (0, group, 0o640));
+    let (owner, in_group, mode) = facts("mine/talker.log");
+    assert_eq!((owner, in_group), (nobody.uid.as_raw(), group));
+    assert_eq!(mode & 0o022, 0, "{mode:o}");
+    assert_eq!(facts("log/events.log"), (0, 0, 0o640));
+}
+
+fn rotation() {
+    let speak = "n=0; while [ $n -lt 1000 ]; do n=$((n+1)); echo number $n; done; sleep 1000";
+    let supervisor = Supervisor::start(&script("talker", speak, "log_maxbytes = \"1KB\"\nlog_backups = 2"));
+    let read = |suffix: &str| supervisor.read(&format!("log/talker.stdout.log{suffix}"));
+    eventually("all is written", || read("").ends_with("number 1000\n").then_some(()));
+    assert!(!supervisor.path("log/talker.stdout.log.3").exists());
+    for suffix in ["", ".1", ".2"] {
+        assert!(read(suffix).len() <= 1024, "{suffix}");
+    }
+    // From the oldest to the newest, without a gap.
+    let all = read(".2") + &read(".1") + &read("");
+    let numbers: Vec<u32> = all.lines().map(|line| line[7..].parse().expect("a number")).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&1000));
+}
+
+fn killed_logger() {
+    let supervisor = Supervisor::start(&script("count", COUNT, "log_maxbytes = 0"));
+    let log = supervisor.path("log/count.stdout.log");
+    supervisor.wait_for_state("count", "RUNNING");
+    let pid = supervisor.pid_of("count");
+    for round in 0..10 {
+        let before = eventually("lines are written", || size(&log));
+        eventually("more lines are written", || size(&log).filter(|size| *size > before + 20));
+        let logger = eventually("a logger runs", || logger_of(supervisor.pid()));
+        proc::kill(logger, 9);
+        eventually(&format!("another logger runs, round {round}"), || {
+            logger_of(supervisor.pid()).filter(|pid| *pid != logger)
+        });
+    }
+    assert_eq!(supervisor.pid_of("count"), pid);
+    supervisor.wait_for_event("the restart", |event| event["kind"] == "worker.restarted");
+    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
+    eventually("the last line is whole", || supervisor.read("log/count.stdout.log").ends_with('\n').then_some(()));
+    assert!(assert_counts(&supervisor.read("log/count.stdout.log")) > 50);
+}
+
+/// A small disk; unmounted when dropped.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(path: std::path::PathBuf) -> Self {
+        std::fs::create_dir(&path).expect("a directory");
+        let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
+        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some("size=256k,mode=755")).expect("mounts");
+        Self(path)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+fn full_disk() {
+    let mut supervisor =
+        Supervisor::prepare(&script("count", COUNT, "stdout = \"@dir@/disk/count.log\"\nlog_maxbytes = 0"));
+    let _disk = Disk::mount(supervisor.path("disk"));
+    let ballast = supervisor.path("disk/ballast");
+    supervisor.launch();
+    let log = supervisor.path("disk/count.log");
+    eventually("lines are written", || size(&log).filter(|size| *size > 50));
+    // As much as there is room for.
+    let _ = std::fs::write(&ballast, vec![b'x'; 1 << 20]);
+    let dropped = |count: usize| {
+        let is = |event: &&serde_json::Value| event["kind"] == "output.dropped";
+        supervisor.event_log().iter().filter(is).nth(count - 1).cloned()
+    };
+    let begin = eventually("the loss is told", || dropped(1));
+    assert_eq!(begin["errno"], 28, "{begin}");
+    let pid = supervisor.pid_of("count");
+    let last = || supervisor.ctl(&["tail", "-n", "1", "count"]).stdout.trim().parse::<u64>().ok();
+    let now = eventually("a line", last);
+    eventually("the program goes on", || last().filter(|later| *later > now + 50));
+    std::fs::remove_file(&ballast).expect("removes");
+    let end = eventually("the end of the loss is told", || dropped(2));
+    assert!(end["message"].as_str().is_some_and(|words| words.contains("bytes were dropped")), "{end}");
+    let full = size(&log).unwrap_or_default();
+    eventually("lines are written again", || size(&log).filter(|size| *size > full + 50));
+    assert_eq!(supervisor.pid_of("count"), pid);
+    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
+    eventually("the last line is whole", || supervisor.read("disk/count.log").ends_with('\n').then_some(()));
+    assert!(dropped(3).is_none(), "it is told once when it begins and once when it ends");
+    // Whole lines, rising, with one gap: as many bytes as were told.
+    let text = supervisor.read("disk/count.log");
+    let numbers: Vec<u64> = text.lines().map(|line| line.parse().expect("a whole number")).collect();
+    let gaps: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
+    let [gap] = gaps[..] else { panic!("one gap: {gaps:?}") };
+    let missing: usize = (gap[0] + 1..gap[1]).map(|number| number.to_string().len() + 1).sum();
+    let told = format!("; {missing} bytes were dropped");
+    assert!(end["message"].as_str().is_some_and(|words| words.ends_with(&told)), "{missing} are missing: {end}");
+}
