@@ -154,7 +154,7 @@ fn headless(user: Option<&str>) {
     let demo = eventually("it names its directory", || Demo::named_on(&read()));
     eventually("it listens", || demo.socket.exists().then_some(()));
     demo.shows_what_it_should(Some(user.unwrap_or("nobody")));
-    eventually("the crash is told", || read().contains("flaky crashed").then_some(()));
+    eventually("the crash is told", || read().contains("process.crashed flaky").then_some(()));
     let below = proc::descendants(i64::from(headless.0.id()));
     proc::kill(i64::from(headless.0.id()), 2);
     let status = eventually("the demo ends", || headless.0.try_wait().expect("waits"));

@@ -1,10 +1,9 @@
-//! The core: one thread, one loop. Each turn takes what happened (deaths first), lets `policy` decide,
-//! and carries the decisions out; no step waits for anybody.
+//! The core's state, and how it deals with processes: news of clones become inputs of the life cycle,
+//! `policy` decides, and the orders are carried out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -28,11 +27,10 @@ use crate::worker::channel::{ChannelError, Passed};
 
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
-use super::control::{Control, calls, view};
-use super::ending::Ending;
+use super::control::{Control, view};
 use super::journal::Journal;
 use super::output::{Output, Planned};
-use super::reactor::{ClientId, Event, Reactor, Source};
+use super::reactor::{ClientId, Event, Reactor};
 use super::remains::Remains;
 use super::role::Role;
 use super::spawner_link::SpawnerLink;
@@ -76,93 +74,24 @@ pub enum ConfigSource {
     BuiltIn,
 }
 
+/// How far the shutdown has come.
+pub enum Ending {
+    Programs { until: Moment, killed: bool },
+    Output { until: Moment, survivors: bool },
+    Events { until: Moment, survivors: bool },
+}
+
+impl Ending {
+    pub fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Programs { until, .. } | Self::Output { until, .. } | Self::Events { until, .. } => Some(*until),
+        }
+    }
+}
+
 impl Core {
-    /// Starts everything and runs until the end.
-    pub fn run(mut self) -> ExitCode {
-        self.tend_workers(clock::now());
-        let count = self.config.programs.len();
-        let words = format!(
-            "taskmasterd {}, {count} program{}, as {}",
-            env!("CARGO_PKG_VERSION"),
-            if count == 1 { "" } else { "s" },
-            self.own.user
-        );
-        self.record(Kind::SupervisorStarted, Facts { pid: Some(process::own_pid().0), ..Facts::message(words) });
-        let programs = self.config.programs.clone();
-        let (_, orders) = self.fleet.configure(&programs, clock::now());
-        self.carry_out(orders);
-        loop {
-            let timeout = self.timeout();
-            // epoll_wait fails only for a wrong descriptor: there is nothing to do but to go on.
-            for event in self.reactor.wait(timeout).unwrap_or_default() {
-                self.dispatch(event);
-            }
-            if let Some(code) = self.finish_turn() {
-                return code;
-            }
-        }
-    }
-
-    fn timeout(&self) -> Option<std::time::Duration> {
-        if self.control.has_runnable() {
-            return Some(std::time::Duration::ZERO);
-        }
-        let deadlines = [
-            self.fleet.deadline(),
-            self.clones.deadline(),
-            self.control.deadline(),
-            self.remains.deadline(),
-            self.workers.values().filter_map(|worker| worker.next_start).min(),
-            self.ending.as_ref().and_then(Ending::deadline),
-        ];
-        let now = clock::now();
-        deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
-    }
-
-    fn dispatch(&mut self, event: Event) {
-        match event.source {
-            Source::Clone(ticket) => self.clones.check_exit(&mut self.reactor, ticket),
-            Source::Signals => self.take_signals(),
-            Source::Spawner => self.hear_spawner(event),
-            Source::Report(ticket) => self.clones.read_report(&mut self.reactor, ticket),
-            Source::Worker(role) => self.hear_worker(role, event),
-            Source::Dialer => self.take_connections(),
-            Source::Listener => {
-                for words in self.control.accept(&mut self.reactor, clock::now()) {
-                    self.record(Kind::ControlDenied, Facts::message(words));
-                }
-            }
-            Source::Client(id) => self.serve_client(id, event),
-        }
-        // What one source brought is worked off before the next is looked at: deaths stay first.
-        self.digest();
-    }
-
-    /// What every turn ends with.
-    fn finish_turn(&mut self) -> Option<ExitCode> {
-        let now = clock::now();
-        if self.zombies_wait {
-            self.reap();
-        }
-        self.clones.time_out(&mut self.reactor, now);
-        self.digest();
-        let orders = self.fleet.tick(now);
-        self.carry_out(orders);
-        self.check_remains(now);
-        self.control.time_out(&mut self.reactor, now);
-        for request in self.control.requests(&mut self.reactor) {
-            calls::handle(self, request);
-        }
-        self.digest();
-        for (client, reply) in self.waiters.complete() {
-            self.answer(client, &crate::protocol::varlink::Reply::done(reply));
-        }
-        self.tend_workers(now);
-        self.go_on_ending(now)
-    }
-
     /// Turns news of clones into inputs of the life cycle, until nothing is new.
-    fn digest(&mut self) {
+    pub(super) fn digest(&mut self) {
         while let Some((ticket, purpose, news)) = self.clones.next_news() {
             match (purpose, news) {
                 (purpose, News::Opened { sink, file }) => {
@@ -301,7 +230,7 @@ impl Core {
         }
     }
 
-    fn hear_spawner(&mut self, event: Event) {
+    pub(super) fn hear_spawner(&mut self, event: Event) {
         let Some(spawner) = &mut self.spawner else { return };
         let mut alive = if event.writable { spawner.flush() } else { Ok(()) };
         while alive.is_ok() {
@@ -398,13 +327,13 @@ impl Core {
         }
     }
 
-    fn check_remains(&mut self, now: Moment) {
+    pub(super) fn check_remains(&mut self, now: Moment) {
         for id in self.remains.emptied(now) {
             self.input(&id, Input::Emptied);
         }
     }
 
-    fn serve_client(&mut self, id: ClientId, event: Event) {
+    pub(super) fn serve_client(&mut self, id: ClientId, event: Event) {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
         }

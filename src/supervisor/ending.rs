@@ -10,7 +10,7 @@ use crate::model::time::{Moment, human};
 use crate::protocol::logger::ToLogger;
 use crate::system::{clock, process};
 
-use super::core::Core;
+use super::core::{Core, Ending};
 use super::reactor::Source;
 use super::role::Role;
 
@@ -20,21 +20,6 @@ const AFTER_KILL: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For the workers to end by themselves.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// How far the shutdown has come.
-pub enum Ending {
-    Programs { until: Moment, killed: bool },
-    Output { until: Moment, survivors: bool },
-    Events { until: Moment, survivors: bool },
-}
-
-impl Ending {
-    pub fn deadline(&self) -> Option<Moment> {
-        match self {
-            Self::Programs { until, .. } | Self::Output { until, .. } | Self::Events { until, .. } => Some(*until),
-        }
-    }
-}
 
 impl Core {
     /// Begins the shutdown. A second request changes nothing.

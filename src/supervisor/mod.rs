@@ -1,7 +1,7 @@
 //! `taskmasterd`: the core. It reads the configuration, decides over every process with `policy`, has the
 //! spawner start what is to run, keeps exact count of what lives, and serves the control clients.
 //!
-//! [`main`] is the whole program in order; [`core`] is the loop. The parts of a turn: [`clones`] (what the
+//! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
 //! [`journal`] (log files and events, for the workers that write them), [`tend`] (the workers),
 //! [`control`] (clients), [`orders`] (signals, reload), [`ending`] (the way out).
@@ -24,6 +24,7 @@ mod spawner_link;
 mod spec;
 mod startup;
 mod tend;
+mod turn;
 mod workers;
 
 use std::collections::BTreeMap;

@@ -16,8 +16,7 @@ use crate::worker::channel::{ChannelError, Passed};
 use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
-use super::core::Core;
-use super::ending::Ending;
+use super::core::{Core, Ending};
 use super::output::Message;
 use super::reactor::{ClientId, Event, Link, Source};
 use super::role::Role;
