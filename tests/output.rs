@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         test("log files have the owner and mode that fit their directory", &[Need::Root], ownership),
         test("rotated files are numbered from the newest and the oldest is removed", &[], rotation),
         test("a logger that is killed again and again costs the program nothing", &[], killed_logger),
+        test("a logger that is killed at work takes with it at most what it had in hand", &[], killed_at_work),
         test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
     ]
 }
@@ -319,25 +320,63 @@ fn rotation() {
     assert_eq!(numbers.last(), Some(&1000));
 }
 
+/// Kills the logger and waits for the next.
+#[track_caller]
+fn kill_logger(supervisor: &Supervisor, meanwhile: impl FnOnce()) {
+    let logger = eventually("a logger runs", || logger_of(supervisor.pid()));
+    proc::kill(logger, 9);
+    meanwhile();
+    eventually("another logger runs", || logger_of(supervisor.pid()).filter(|pid| *pid != logger));
+}
+
+/// What the logger has written stays, what is in the pipe comes with the next logger, and the program
+/// notices nothing.
 fn killed_logger() {
     let supervisor = Supervisor::start(&script("count", COUNT, "log_maxbytes = 0"));
     let log = supervisor.path("log/count.stdout.log");
     supervisor.wait_for_state("count", "RUNNING");
     let pid = supervisor.pid_of("count");
-    for round in 0..10 {
+    for _ in 0..10 {
         let before = eventually("lines are written", || size(&log));
         eventually("more lines are written", || size(&log).filter(|size| *size > before + 20));
-        let logger = eventually("a logger runs", || logger_of(supervisor.pid()));
-        proc::kill(logger, 9);
-        eventually(&format!("another logger runs, round {round}"), || {
-            logger_of(supervisor.pid()).filter(|pid| *pid != logger)
+        // The logger has nothing in hand when it is killed; the program writes while there is none.
+        proc::kill(pid, 19);
+        eventually("the program is stopped", || (proc::stat(pid)[0] == "T").then_some(()));
+        let mut seen = (size(&log), 0);
+        eventually("all is written", || {
+            let now = size(&log);
+            seen = if now == seen.0 { (now, seen.1 + 1) } else { (now, 0) };
+            (seen.1 == 5).then_some(())
         });
+        kill_logger(&supervisor, || proc::kill(pid, 18));
     }
     assert_eq!(supervisor.pid_of("count"), pid);
     supervisor.wait_for_event("the restart", |event| event["kind"] == "worker.restarted");
     assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
     eventually("the last line is whole", || supervisor.read("log/count.stdout.log").ends_with('\n').then_some(()));
     assert!(assert_counts(&supervisor.read("log/count.stdout.log")) > 50);
+}
+
+/// A logger that dies between reading and writing takes with it what it had in hand: at most one read.
+fn killed_at_work() {
+    let count = COUNT.replace("; sleep 0.001", "");
+    let supervisor = Supervisor::start(&script("count", &count, "log_maxbytes = 0"));
+    let log = supervisor.path("log/count.stdout.log");
+    supervisor.wait_for_state("count", "RUNNING");
+    let pid = supervisor.pid_of("count");
+    for _ in 0..5 {
+        let before = eventually("lines are written", || size(&log));
+        eventually("more lines are written", || size(&log).filter(|size| *size > before + 1000));
+        kill_logger(&supervisor, || {});
+    }
+    assert_eq!(supervisor.pid_of("count"), pid);
+    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
+    eventually("the last line is whole", || supervisor.read("log/count.stdout.log").ends_with('\n').then_some(()));
+    let text = supervisor.read("log/count.stdout.log");
+    let numbers: Vec<u64> = text.lines().map(|line| line.parse().expect("a whole line")).collect();
+    let gaps: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
+    assert!(gaps.iter().all(|pair| pair[0] < pair[1]), "in order and none twice: {gaps:?}");
+    assert!(gaps.len() <= 5, "no more than what each had in hand: {gaps:?}");
 }
 
 /// A small disk; unmounted when dropped.

@@ -124,11 +124,6 @@ impl Terminal {
         self.shown().bytes.len()
     }
 
-    /// The last line that has something, as far as the cursor may see it: the prompt's.
-    pub fn last_line(&self) -> String {
-        self.screen().lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim_end().to_owned()
-    }
-
     /// The column of the cursor.
     pub fn cursor(&self) -> u16 {
         self.shown().parser.screen().cursor_position().1
