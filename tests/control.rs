@@ -31,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         test("two hundred idle clients delay nobody", &[], idle_clients),
         test("more clients than may be are told so", &[], too_many_clients),
         test("a follower that never reads costs no memory and delays nobody", &[], deaf_follower),
+        test("a client that asks and never reads costs no memory", &[], deaf_asker),
         test("a follower hears what happens and from where it asks", &[], follower),
         test("another user is refused and that is told", &[Need::Root], not_permitted),
         test("who may not use the socket file is told so", &[Need::Root], no_access),
@@ -420,6 +421,31 @@ fn deaf_follower() {
         lost += usize::try_from(reply["parameters"]["lost"].as_u64().unwrap_or(0)).expect("fits");
     }
     assert!(lost > 1000, "{seen} seen, {lost} lost");
+}
+
+fn deaf_asker() {
+    let supervisor = start(&program("web", "numprocs = 200\nautostart = false"));
+    let mut other = Client::of(&supervisor);
+    let mut deaf = Client::of(&supervisor);
+    deaf.call("Status", json!({}));
+    let before = resident_kib(supervisor.pid());
+    // Many megabytes of answers.
+    let call = b"{\"method\":\"io.taskmaster.Control.Status\"}\0";
+    let calls = 1500;
+    deaf.stream().write_all(&call.repeat(calls)).expect("writes");
+    for _ in 0..100 {
+        let reply = other.call("Status", json!({}));
+        assert_eq!(reply["parameters"]["processes"].as_array().map(Vec::len), Some(200));
+    }
+    let grown = resident_kib(supervisor.pid()).saturating_sub(before);
+    assert!(grown < 4 << 10, "{grown} KiB more");
+    // All that it asked is answered once it reads.
+    let mut frame = Vec::new();
+    for _ in 0..calls {
+        frame.clear();
+        deaf.0.read_until(0, &mut frame).expect("an answer");
+        assert_eq!(frame.last(), Some(&0));
+    }
 }
 
 fn follower() {

@@ -33,6 +33,8 @@ const CLIENTS_MAX: usize = 256;
 const READ_PER_TURN: usize = 64 << 10;
 /// Unread answers beyond this count as lost for a follower of events.
 const FOLLOWER_BACKLOG: usize = 256 << 10;
+/// With more unread answers than this, no further call of a client is taken.
+const ANSWERS_BACKLOG: usize = 256 << 10;
 /// Connections accepted in one turn.
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
@@ -220,8 +222,8 @@ impl Control {
         for _ in 0..self.runnable.len() {
             let Some(id) = self.runnable.pop_front() else { break };
             let Some(client) = self.clients.get_mut(&id) else { continue };
-            if client.busy {
-                continue; // comes back when its call is answered
+            if client.busy || client.out.len() > ANSWERS_BACKLOG {
+                continue; // comes back when its call is answered, and when it has read
             }
             match client.decoder.next_frame() {
                 Ok(Some(frame)) => {
@@ -282,7 +284,6 @@ impl Control {
         }
         client.busy = false;
         client.following = None;
-        self.runnable.push_back(id);
         self.flush(reactor, id);
     }
 
@@ -343,15 +344,20 @@ impl Control {
             self.close(reactor, id);
             return true;
         }
+        // Its next call may have come already.
+        if client.out.len() <= ANSWERS_BACKLOG && !client.busy {
+            self.runnable.push_back(id);
+        }
         self.watch(reactor, id);
         false
     }
 
-    /// What is waited for from a client: room to write while answers wait, calls while none is answered.
+    /// What is waited for from a client: room to write while answers wait, and calls, unless one is being
+    /// answered or too many answers wait.
     fn watch(&self, reactor: &Reactor, id: ClientId) {
         let Some(client) = self.clients.get(&id) else { return };
         let write = !client.out.is_empty();
-        if client.busy || client.end_of_input || client.close_when_sent {
+        if client.busy || client.out.len() > ANSWERS_BACKLOG || client.end_of_input || client.close_when_sent {
             reactor.pause(&client.stream, client.token, write);
         } else {
             reactor.want_write(&client.stream, client.token, write);
