@@ -15,12 +15,15 @@ pub enum Peer {
 /// Whether the peer may control the supervisor that runs as `own`.
 ///
 /// # Errors
-/// What is missing, in words.
+/// What would allow it, in words.
 pub fn judge(peer: Peer, own: Uid) -> Result<(), String> {
     match peer {
         Peer::Starter => Ok(()),
         Peer::Client(uid) if uid.is_root() || uid == own => Ok(()),
-        Peer::Client(uid) => Err(format!("uid {uid} may not control this supervisor; root and uid {own} may")),
+        Peer::Client(uid) => {
+            let others = if own.is_root() { String::new() } else { format!(" or uid {own}") };
+            Err(format!("being root{others} (this is uid {uid})"))
+        }
     }
 }
 

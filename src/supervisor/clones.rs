@@ -355,7 +355,10 @@ impl Clones {
     }
 
     /// Ends the starts that took too long.
-    pub fn time_out(&mut self, reactor: &mut Reactor, now: Moment) {
+    ///
+    /// True if the spawner has not even made the clone in that time: it hangs.
+    pub fn time_out(&mut self, reactor: &mut Reactor, now: Moment) -> bool {
+        let mut spawner_hangs = false;
         while let Some((_, ticket)) = self.deadlines.first().filter(|(moment, _)| *moment <= now).copied() {
             self.deadlines.pop_first();
             let Some(clone) = self.all.get_mut(&ticket) else { continue };
@@ -366,9 +369,13 @@ impl Clones {
                     clone.failure = Some(failure);
                     let _ = process::signal(pidfd.as_fd(), Signal::KILL);
                 }
-                None => self.conclude(reactor, ticket, News::Failed(failure)),
+                None => {
+                    spawner_hangs |= !clone.orphaned;
+                    self.conclude(reactor, ticket, News::Failed(failure));
+                }
             }
         }
+        spawner_hangs
     }
 }
 

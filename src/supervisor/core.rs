@@ -252,7 +252,9 @@ impl Core {
         }
         // It is gone, or is given up: programs do not notice, and the next start brings a new one.
         if let Some(spawner) = self.spawner.take() {
-            spawner.close(&mut self.reactor);
+            // One that made no sense may still live.
+            spawner.kill();
+            drop(spawner.close(&mut self.reactor));
         }
         self.clones.spawner_died(&mut self.reactor);
         if self.ending.is_none() {

@@ -1,6 +1,7 @@
 //! The way out, in order: programs stop, their last output is written, the last events are written, and
 //! only then the core ends. Each part has its time; none can keep the core for ever.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -110,10 +111,12 @@ impl Core {
         if let Some((dialer, token)) = self.dialer.take() {
             self.reactor.remove(&dialer, token);
         }
-        if let Some(spawner) = self.spawner.take() {
-            spawner.close(&mut self.reactor);
-        }
+        let spawner = self.spawner.take().map(|spawner| spawner.close(&mut self.reactor));
         self.wait_for_workers();
+        if let Some(spawner) = spawner {
+            // It ends with its channel, unless it hangs.
+            let _ = process::signal(spawner.as_fd(), Signal::KILL);
+        }
         self.remains.remove_cgroups();
         if let Some(terminal) = &self.terminal {
             terminal.restore();

@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use crate::model::signal::Signal;
 use crate::protocol::spawner::{Answer, Request};
 use crate::system::clone::{Parent, Side, clone, leave};
-use crate::system::{credentials, execute, socket, stdio};
+use crate::system::{credentials, execute, process, socket, stdio};
 use crate::worker::channel::{ChannelError, Passed, Received};
 use crate::worker::confine::CHANNEL;
 
@@ -15,6 +16,7 @@ use super::reactor::{Link, Reactor, Source};
 
 pub struct SpawnerLink {
     link: Link,
+    pidfd: OwnedFd,
 }
 
 impl SpawnerLink {
@@ -30,7 +32,7 @@ impl SpawnerLink {
                 // Nobody but the closing channel tells the core; the words are for whoever traces it.
                 leave(error.raw_os_error().unwrap_or(1));
             }
-            Side::Original { .. } => Ok(Self { link: Link::new(reactor, ours, Source::Spawner)? }),
+            Side::Original { pidfd, .. } => Ok(Self { link: Link::new(reactor, ours, Source::Spawner)?, pidfd }),
         }
     }
 
@@ -56,8 +58,15 @@ impl SpawnerLink {
         self.link.tend(reactor);
     }
 
-    pub fn close(self, reactor: &mut Reactor) {
+    /// Ends a spawner that does not work any more. Its closing channel is told as ever.
+    pub fn kill(&self) {
+        let _ = process::signal(self.pidfd.as_fd(), Signal::KILL);
+    }
+
+    /// Lets it go; gives what names it, should it not go.
+    pub fn close(self, reactor: &mut Reactor) -> OwnedFd {
         self.link.close(reactor);
+        self.pidfd
     }
 }
 

@@ -80,7 +80,11 @@ impl Core {
         if self.zombies_wait {
             self.reap();
         }
-        self.clones.time_out(&mut self.reactor, now);
+        if self.clones.time_out(&mut self.reactor, now)
+            && let Some(spawner) = &self.spawner
+        {
+            spawner.kill();
+        }
         self.digest();
         let orders = self.fleet.tick(now);
         self.carry_out(orders);

@@ -231,6 +231,10 @@ fn tail(core: &mut Core, client: ClientId, call: &TailCall, more: bool) -> Answe
     if call.lines > TAIL_LINES_MAX {
         return Err(invalid("lines", format!("at most {TAIL_LINES_MAX}")));
     }
+    // The connection goes to the logger as it is: what waits here would be lost.
+    if core.control.has_unread(client) {
+        return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
+    }
     let ids = select_some(core, &call.selectors)?;
     if ids.len() > 1 && !more {
         return Err(invalid("selectors", "several processes need a call with `more`"));

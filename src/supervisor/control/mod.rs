@@ -138,7 +138,8 @@ impl Control {
         }
         self.denied_at = Some(now);
         let more = std::mem::take(&mut self.denied_since);
-        Some(if more == 0 { reason.to_owned() } else { format!("{reason} ({more} more refusals before)") })
+        let words = format!("a client was refused; what would allow it: {reason}");
+        Some(if more == 0 { words } else { format!("{words}; {more} more refusals before this one") })
     }
 
     /// A connection that the core made itself, for the shell on its terminal.
@@ -289,10 +290,15 @@ impl Control {
 
     /// Sends a part of an answer; more follows.
     pub fn partial(&mut self, reactor: &mut Reactor, id: ClientId, answer: &impl Serialize) {
-        if let Some(client) = self.clients.get_mut(&id) {
+        if let Some(client) = self.clients.get_mut(&id).filter(|client| !client.oneway) {
             client.out.extend_from_slice(&encode(answer));
             self.flush(reactor, id);
         }
+    }
+
+    /// Whether answers wait that the client has not read.
+    pub fn has_unread(&self, id: ClientId) -> bool {
+        self.clients.get(&id).is_some_and(|client| !client.out.is_empty())
     }
 
     /// From now on the client is told every event.
