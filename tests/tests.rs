@@ -9,6 +9,7 @@ mod demo;
 mod failures;
 mod main_job;
 mod output;
+mod privileges;
 mod reload;
 mod shell;
 mod stops;
@@ -26,6 +27,7 @@ fn main() {
         failures::trials(),
         main_job::trials(),
         output::trials(),
+        privileges::trials(),
         reload::trials(),
         shell::trials(),
         stops::trials(),
