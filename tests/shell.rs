@@ -96,9 +96,23 @@ impl OnTerminal {
 /// dropped with the line.
 #[track_caller]
 fn clear(terminal: &Terminal) {
+    // Between two prompts the key is a signal for a command that waits: there is none, and it is dropped.
+    eventually("the editor has the terminal", || (!terminal.is_cooked()).then_some(()));
+    leave(terminal);
+}
+
+/// Leaves a command that waits with Ctrl-C, and waits for the next prompt.
+#[track_caller]
+fn leave(terminal: &Terminal) {
+    another_prompt(terminal, CTRL_C);
+}
+
+/// Presses a key that ends the line, or the command, and waits for the next prompt.
+#[track_caller]
+fn another_prompt(terminal: &Terminal, key: &str) {
     let prompts = |screen: &str| screen.matches(PROMPT).count();
     let before = prompts(&terminal.screen());
-    terminal.keys(CTRL_C);
+    terminal.keys(key);
     terminal.wait_until("another prompt", |screen| prompts(screen) > before && screen.trim_end().ends_with(PROMPT));
 }
 
@@ -294,10 +308,10 @@ fn interrupt() {
     assert_eq!(on.supervisor.state("stubborn"), "STOPPING");
     on.terminal.line("tail -f one");
     eventually("the command has the terminal", || on.terminal.is_cooked().then_some(()));
-    clear(&on.terminal);
+    leave(&on.terminal);
     // Again and again, and SIGQUIT's key.
     for _ in 0..5 {
-        on.terminal.keys("\x1c");
+        another_prompt(&on.terminal, "\x1c");
         clear(&on.terminal);
     }
     on.terminal.line("version");
@@ -341,7 +355,7 @@ fn suspend() {
     for pid in [on.terminal.pid(), shell] {
         assert_ne!(proc::stat(pid)[0], "T", "nobody is stopped");
     }
-    clear(&on.terminal);
+    leave(&on.terminal);
     assert_eq!(on.shell(), Some(shell));
     assert_eq!(on.shut_down(), 0);
 }

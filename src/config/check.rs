@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::env_file::EnvFile;
 use super::fault::{Kind, Place, Sink};
 use super::table::shown;
-use super::{Environment, Supervisor};
+use super::{Control, Environment, Supervisor};
 use crate::model::id::{Account, ProcessId};
 use crate::model::program::{ErrorOutput, Output, Program};
 
@@ -52,8 +52,21 @@ pub fn process_count(programs: &[Placed<'_>], sink: &Sink) -> bool {
 
 /// Two users must not write to one file: it belongs to one of them, and what it says would be from
 /// either. Several processes of one user may.
-pub fn log_files(programs: &[Placed<'_>], supervisor: &Supervisor, environment: &Environment, sink: &Sink) {
-    let (log_dir, event_log) = (tidy(&supervisor.log_dir), tidy(&supervisor.event_log));
+pub fn log_files(
+    programs: &[Placed<'_>],
+    supervisor: &Supervisor,
+    control: &Control,
+    environment: &Environment,
+    sink: &Sink,
+) {
+    let log_dir = tidy(&supervisor.log_dir);
+    let own = [
+        (tidy(&supervisor.event_log), "event log"),
+        (tidy(&control.socket), "control socket"),
+        (tidy(&supervisor.runtime_dir.join("lock")), "lock"),
+        (tidy(&supervisor.state_dir.join("shell_history")), "shell history"),
+    ];
+    let mut places: Vec<(PathBuf, &Program, Place<'_>)> = Vec::new();
     let mut writers: BTreeMap<PathBuf, (&Option<Account>, &Program)> = BTreeMap::new();
     for placed in programs {
         let program = &placed.program;
@@ -66,12 +79,23 @@ pub fn log_files(programs: &[Placed<'_>], supervisor: &Supervisor, environment: 
         {
             let place = place.unwrap_or(placed.header);
             for path in paths(program, output, stream, &log_dir) {
-                if path == event_log {
-                    let message = format!("{} is the supervisor's event log", shown(&path.to_string_lossy()));
+                if let Some((_, what)) = own.iter().find(|(own, _)| *own == path) {
+                    let message = format!("{} is the supervisor's {what}", shown(&path.to_string_lossy()));
                     sink.report(place, Kind::Value, &message, None);
                     break;
                 }
+                if path.components().any(|part| part == std::path::Component::ParentDir) {
+                    let message = format!("{} goes through `..`", shown(&path.to_string_lossy()));
+                    sink.report(place, Kind::Value, &message, Some("name the file directly".to_owned()));
+                    break;
+                }
+                places.push((path.clone(), program, place));
                 let (user, other) = *writers.entry(path.clone()).or_insert((&program.exec.user, program));
+                if *output == Output::Auto && other.name != program.name {
+                    let path = shown(&path.to_string_lossy());
+                    let message = format!("`{}` and `{}` share the log file {path}", other.name, program.name);
+                    sink.report(place, Kind::Warning, &message, Some("give one of them a path of its own".to_owned()));
+                }
                 // Without root all run as one user, by whatever name.
                 if environment.root && *user != program.exec.user {
                     let path = shown(&path.to_string_lossy());
@@ -81,6 +105,30 @@ pub fn log_files(programs: &[Placed<'_>], supervisor: &Supervisor, environment: 
                     break;
                 }
             }
+        }
+    }
+    rotated_names(&places, &writers, sink);
+}
+
+/// A log file whose name another one takes when it is rotated would be renamed over.
+fn rotated_names(
+    places: &[(PathBuf, &Program, Place<'_>)],
+    writers: &BTreeMap<PathBuf, (&Option<Account>, &Program)>,
+    sink: &Sink,
+) {
+    for (path, program, place) in places {
+        let name = path.to_string_lossy();
+        let Some((base, number)) = name.rsplit_once('.') else { continue };
+        let Ok(number) = number.parse::<u32>() else { continue };
+        let Some((_, other)) = writers.get(Path::new(base)) else { continue };
+        if (1..=other.watch.log_backups).contains(&number) && other.watch.log_maxbytes > 0 {
+            let message = format!(
+                "`{}` would write to {}, which is `{}`'s log when it is rotated",
+                program.name,
+                shown(&name),
+                other.name
+            );
+            sink.report(*place, Kind::Value, &message, Some("choose a name that does not end so".to_owned()));
         }
     }
 }

@@ -148,7 +148,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
     programs.iter_mut().for_each(|placed| add_env_file(placed, files, sink));
     check::group_names(&programs, sink);
     if check::process_count(&programs, sink) {
-        check::log_files(&programs, &supervisor, environment, sink);
+        check::log_files(&programs, &supervisor, &control, environment, sink);
     }
 
     Config {

@@ -247,6 +247,7 @@ impl Logger {
                 self.streams.insert(stream, Stream::new(pipe, tail, sink));
                 self.link(stream)?;
             }
+            ToLogger::Abandon { stream } => self.abandon(stream)?,
             ToLogger::Forget { tail } => self.forget(tail),
             ToLogger::Tail { tails, lines, follow } => {
                 self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;

@@ -272,6 +272,17 @@ impl Logger {
         Ok(())
     }
 
+    /// Closes a pipe that its writers keep open, after what is in it now.
+    pub(super) fn abandon(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        if self.streams.contains_key(&id) {
+            self.pump(id, PIPE_MAX)?;
+        }
+        if self.streams.contains_key(&id) {
+            self.end(id)?;
+        }
+        Ok(())
+    }
+
     /// Forgets a file after its last bytes. What still writes there only feeds its tail: a program never
     /// waits for a file that is gone.
     pub(super) fn close_sink(&mut self, id: SinkId) -> Result<(), LoggerError> {

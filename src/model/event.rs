@@ -74,6 +74,8 @@ kinds! {
     ProcessStartFailed "process.start_failed" Err,
     WorkerRestarted "worker.restarted" Warning,
     OutputDropped "output.dropped" Warning,
+    OutputFailing "output.failing" Warning,
+    OutputRecovered "output.recovered" Notice,
     ControlDenied "control.denied" Warning,
     NotifyFailing "notify.failing" Err,
     NotifyRecovered "notify.recovered" Notice,

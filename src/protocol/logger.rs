@@ -31,6 +31,8 @@ pub enum ToLogger {
     Close { sink: SinkId },
     /// A new pipe. Descriptor: its read end. Without a sink the bytes only feed the tail.
     Stream { stream: StreamId, tail: TailId, process: String, channel: Channel, sink: Option<SinkId> },
+    /// Too many pipes of ended lives are held open by somebody else: write what is in this one, and close it.
+    Abandon { stream: StreamId },
     /// The process is not configured any more.
     Forget { tail: TailId },
     /// Serve this client from now on. Descriptor: its connection.

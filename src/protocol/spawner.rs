@@ -43,6 +43,8 @@ pub enum Job {
 pub struct StartSpec {
     pub command: Command,
     pub identity: Identity,
+    /// Uids of the supervisor's own workers, by whatever name: no program runs as one of them.
+    pub kept_uids: Vec<u32>,
     pub umask: u32,
     /// `None`: stay where the supervisor is.
     pub workingdir: Option<Template>,

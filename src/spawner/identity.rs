@@ -64,6 +64,19 @@ pub fn find(identity: &Identity) -> Result<Who, StartFailure> {
     }
 }
 
+/// A program with a worker's uid, by whatever name, could do to the worker what it liked.
+pub fn refuse_worker(who: &Who, kept: &[u32]) -> Result<(), StartFailure> {
+    match who.person() {
+        Some(person) if kept.contains(&person.uid.0) => Err(StartFailure {
+            stage: Stage::Account,
+            errno: libc::EPERM,
+            subject: person.name.clone(),
+            error: format!("uid {} is kept for Taskmaster's own workers", person.uid),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Sets the groups and the group: the list always, also when it is empty, before the user is changed.
 pub fn set_groups(who: &Who) -> Result<(), StartFailure> {
     let Some(person) = who.person() else { return Ok(()) };

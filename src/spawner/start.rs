@@ -31,6 +31,7 @@ pub fn become_program(
     reset_signals()?;
     leave_the_session()?;
     let who = identity::find(&spec.identity)?;
+    identity::refuse_worker(&who, &spec.kept_uids)?;
     let executable = match spec.command {
         Command::Worker { .. } if !descriptors.is_empty() => Some(descriptors.remove(0)),
         Command::Worker { .. } | Command::Words(_) => None,

@@ -159,6 +159,12 @@ impl Clones {
                 clone.process = Some((pid, pidfd, 0));
             }
         }
+        if clone.failure.is_some()
+            && let Some((_, pidfd, _)) = &clone.process
+        {
+            // Its report made no sense, or it has failed already: it must not become the program.
+            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
+        }
         self.by_pid.insert(pid.0, ticket);
         self.advance(reactor, ticket);
     }
@@ -193,7 +199,14 @@ impl Clones {
             let packet = match socket::receive(report) {
                 Ok(Some(packet)) => packet,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(None) | Err(_) => {
+                end => {
+                    if end.is_err() {
+                        // It was cut: descriptors got lost on the way. What became of the clone is not known.
+                        clone.failure = Some(words(Stage::Prepare, "the supervisor has no descriptors left"));
+                        if let Some((_, pidfd, _)) = &clone.process {
+                            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
+                        }
+                    }
                     reactor.remove(report, *token);
                     clone.report = None;
                     clone.executed = clone.executing && clone.failure.is_none();

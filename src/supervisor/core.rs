@@ -2,7 +2,7 @@
 //! `policy` decides, and the orders are carried out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -63,10 +63,17 @@ pub struct Core {
     pub(super) remains: Remains,
     /// The last pid of each process, for its events.
     pub(super) pids: BTreeMap<ProcessId, Pid>,
+    /// A worker cannot be run: the supervisor ends with that exit code.
+    pub(super) could_not_start: bool,
+    /// How many descriptors the core may have.
+    pub(super) descriptors_max: i32,
     /// Ended children are waiting that could be clones not heard of yet.
     pub(super) zombies_wait: bool,
     pub(super) ending: Option<Ending>,
 }
+
+/// Descriptors that starts of programs leave free.
+const DESCRIPTORS_KEPT: i32 = 32;
 
 /// Where the configuration comes from.
 pub enum ConfigSource {
@@ -119,8 +126,9 @@ impl Core {
             News::Executed => {
                 let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
                 for planned in self.planned.remove(id).unwrap_or_default() {
-                    let message = self.output.attach(id, &shown, planned);
-                    self.tell_logger(message);
+                    for message in self.output.attach(id, &shown, planned) {
+                        self.tell_logger(message);
+                    }
                 }
                 self.input(id, Input::Executed);
             }
@@ -201,6 +209,18 @@ impl Core {
         let purpose = Purpose::Process(id.clone());
         let (ticket, report) =
             self.clones.announce(&mut self.reactor, purpose, sweep, clock::now()).map_err(prepare)?;
+        // Descriptors get the lowest free number: a high one says that there are few left, and the core
+        // needs some for itself, its workers and clients.
+        let limit = self.descriptors_max.saturating_sub(DESCRIPTORS_KEPT);
+        if report.as_raw_fd() >= limit {
+            self.clones.retract(&mut self.reactor, ticket);
+            return Err(StartFailure {
+                stage: Stage::Prepare,
+                errno: libc::EMFILE,
+                subject: String::new(),
+                error: format!("no descriptors left within the limit of {} (ulimit -n)", self.descriptors_max),
+            });
+        }
         let cgroup = self.remains.cgroup_for(id);
         let request = Request { ticket, cgroup: cgroup.is_some(), job: Job::Start(Box::new(spec)) };
         passed.splice(0..0, std::iter::once(report).chain(cgroup).map(Rc::new));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::model::event::{Facts, Kind};
+use crate::model::id::ProcessId;
 use crate::model::signal::Signal;
 use crate::model::time::{Moment, human};
 use crate::protocol::logger::ToLogger;
@@ -31,6 +32,8 @@ impl Core {
         let now = clock::now();
         self.ending = Some(Ending::Programs { until: now + self.config.supervisor.shutdown_timeout, killed: false });
         self.record(Kind::SupervisorStopping, Facts::message(why));
+        let ids: Vec<ProcessId> = self.fleet.members().map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.waiters.superseded(id));
         let orders = self.fleet.shut_down(now);
         self.carry_out(orders);
     }
@@ -121,7 +124,7 @@ impl Core {
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
-        ExitCode::from(u8::from(survivors))
+        ExitCode::from(u8::from(survivors || self.could_not_start))
     }
 
     /// One that hangs has had its time: left behind, it could still write into the logs of the next supervisor.

@@ -100,7 +100,13 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
     let programs = config.programs.len();
-    say(&format!("{}: valid, {programs} programs, {processes} processes", path.display()))
+    let count = |n: usize, noun: &str, many: &str| format!("{n} {}", if n == 1 { noun } else { many });
+    say(&format!(
+        "{}: valid, {}, {}",
+        path.display(),
+        count(programs, "program", "programs"),
+        count(processes as usize, "process", "processes")
+    ))
 }
 
 fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
@@ -152,6 +158,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
             root: own.is_root(),
             user: account::user_name(own),
             env: spec::Own::environment(),
+            worker_uids: if own.is_root() { role::Role::ALL.map(role::Role::uid).to_vec() } else { Vec::new() },
             may_raise_limits: capability::may_raise_limits(),
             descriptors,
         },
@@ -173,6 +180,8 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
         dialer: None,
         remains: remains::Remains::new(cgroups),
         pids: BTreeMap::new(),
+        could_not_start: false,
+        descriptors_max: descriptors.hard.and_then(|hard| i32::try_from(hard).ok()).unwrap_or(i32::MAX),
         zombies_wait: false,
         ending: None,
     };

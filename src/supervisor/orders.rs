@@ -113,7 +113,10 @@ impl Core {
         let programs = self.config.programs.clone();
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
-        let messages = self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable());
+        let messages = {
+            let starting = self.planned.values().flatten().map(|planned| planned.sink);
+            self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
+        };
         for message in messages {
             self.tell_logger(message);
         }

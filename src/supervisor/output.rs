@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::model::id::{Account, ProcessId};
 use crate::model::program::Program;
 use crate::model::template::Template;
+use crate::model::time::Moment;
 use crate::protocol::control::Channel;
 use crate::protocol::logger::{SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
@@ -34,6 +36,8 @@ struct Sink {
     delivered: bool,
     /// To be rotated when it is not busy any more.
     rotate: bool,
+    /// It cannot be rotated: not tried again before this moment, with a pause that grows.
+    failing: Option<(Moment, Duration)>,
     /// To be opened anew when it is not busy any more.
     reopen: bool,
 }
@@ -55,6 +59,22 @@ pub struct Planned {
     pub sink: SinkId,
     pub read_end: Rc<OwnedFd>,
 }
+
+/// What is to be done about a full log file.
+pub enum Rotation {
+    Do(FilesSpec),
+    /// It has failed not long ago: the logger goes on with the file it has.
+    NotYet,
+    /// It is being done, or there is no such file.
+    Nothing,
+}
+
+/// Pipes of one output that may be open at once: of the running life, and of ended ones.
+const LIVES_KEPT: usize = 4;
+
+/// The pauses between tries to rotate a file that cannot be.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A message for the logger, with its descriptors.
 pub type Message = (ToLogger, Vec<Passed>);
@@ -84,8 +104,17 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        let known =
-            Sink { path, identity, settings, file: None, busy: false, delivered: false, rotate: false, reopen: false };
+        let known = Sink {
+            path,
+            identity,
+            settings,
+            file: None,
+            busy: false,
+            delivered: false,
+            rotate: false,
+            failing: None,
+            reopen: false,
+        };
         self.sinks.insert(sink, known);
         self.by_key.insert(key, sink);
         Some(sink)
@@ -110,7 +139,10 @@ impl Output {
     }
 
     /// The program that writes to this pipe runs now.
-    pub fn attach(&mut self, id: &ProcessId, process: &str, planned: Planned) -> Message {
+    ///
+    /// Whoever may open the pipes of ended lives (a program of the same user, by /proc) could keep them all
+    /// open: of each output only the last few are kept.
+    pub fn attach(&mut self, id: &ProcessId, process: &str, planned: Planned) -> Vec<Message> {
         let stream = StreamId(self.number());
         let tail = self.tail(id, planned.channel);
         let known = Stream {
@@ -118,11 +150,18 @@ impl Output {
             tail,
             process: process.to_owned(),
             channel: planned.channel,
-            sink: Some(planned.sink),
+            // A reload between request and execution may have closed it; then the bytes feed the tail.
+            sink: self.sinks.contains_key(&planned.sink).then_some(planned.sink),
         };
-        let message = stream_message(stream, &known);
+        let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);
-        message
+        let older: Vec<StreamId> =
+            self.streams.iter().filter(|(_, known)| known.tail == tail).map(|(id, _)| *id).collect();
+        for stream in older.iter().take(older.len().saturating_sub(LIVES_KEPT)) {
+            self.streams.remove(stream);
+            messages.push((ToLogger::Abandon { stream: *stream }, Vec::new()));
+        }
+        messages
     }
 
     /// The number of an output over all lives of its process.
@@ -145,17 +184,34 @@ impl Output {
     ///
     /// The new file reaches the logger before the clone that made it is over. Where much is written, the
     /// logger fills it in that time and asks again: that waits for the clone's end, it is not forgotten.
-    pub fn rotate(&mut self, sink: SinkId) -> Option<FilesSpec> {
-        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some())?;
+    pub fn rotate(&mut self, sink: SinkId, now: Moment) -> Rotation {
+        let Some(known) = self.sinks.get_mut(&sink).filter(|known| known.file.is_some()) else {
+            return Rotation::Nothing;
+        };
         if known.busy {
             known.rotate |= known.delivered;
-            return None;
+            return Rotation::Nothing;
+        }
+        if known.failing.is_some_and(|(until, _)| now < until) {
+            return Rotation::NotYet;
         }
         known.busy = true;
         known.delivered = false;
         known.rotate = false;
         let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
-        Some(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
+        Rotation::Do(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
+    }
+
+    /// A rotation or reopening has failed. True if that is news.
+    pub fn has_failed(&mut self, sink: SinkId, now: Moment) -> bool {
+        let Some(known) = self.sinks.get_mut(&sink) else { return false };
+        let pause = known.failing.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+        known.failing.replace((now + pause, pause)).is_none()
+    }
+
+    /// One has worked. True if that is news.
+    pub fn has_worked(&mut self, sink: SinkId) -> bool {
+        self.sinks.get_mut(&sink).is_some_and(|known| known.failing.take().is_some())
     }
 
     /// The requests that open every file anew, for logrotate.
@@ -178,11 +234,14 @@ impl Output {
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId) -> Option<FilesSpec> {
+    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<FilesSpec> {
         let known = self.sinks.get_mut(&sink)?;
         known.busy = false;
         if known.rotate {
-            self.rotate(sink)
+            match self.rotate(sink, now) {
+                Rotation::Do(spec) => Some(spec),
+                Rotation::NotYet | Rotation::Nothing => None,
+            }
         } else if known.reopen {
             self.reopen(sink)
         } else {
@@ -210,9 +269,10 @@ impl Output {
         &mut self,
         log_dir: &Path,
         processes: impl Iterator<Item = (&'a ProcessId, &'a Program)>,
+        starting: impl Iterator<Item = SinkId>,
     ) -> Vec<Message> {
         let mut messages = Vec::new();
-        let mut used = BTreeSet::new();
+        let mut used: BTreeSet<SinkId> = starting.collect();
         let mut kept = BTreeSet::new();
         for (id, program) in processes {
             kept.insert(id.clone());

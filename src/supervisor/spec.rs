@@ -16,6 +16,8 @@ pub struct Own {
     pub root: bool,
     pub user: String,
     pub env: Vec<(Bytes, Bytes)>,
+    /// Those of the workers, when it is root.
+    pub worker_uids: Vec<u32>,
     /// It has CAP_SYS_RESOURCE, which root lacks in some containers.
     pub may_raise_limits: bool,
     /// The limit of descriptors that it was started with, before it raised its own.
@@ -82,6 +84,7 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
     StartSpec {
         command: Command::Words(exec.cmd.iter().map(fill).collect()),
         identity: identity(exec),
+        kept_uids: own.worker_uids.clone(),
         umask: exec.umask,
         workingdir,
         env,
@@ -110,6 +113,7 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
     StartSpec {
         command: Command::Worker { name: name.to_owned(), argument: argument.map(str::to_owned) },
         identity: uid.map_or(Identity::Unchanged, |uid| Identity::Worker { uid, gid: uid }),
+        kept_uids: Vec::new(),
         umask: 0o077,
         workingdir: Some(Template::literal("/")),
         env: Vec::new(),
@@ -177,7 +181,14 @@ mod tests {
     fn own(root: bool) -> Own {
         let unlimited = Limit { soft: None, hard: None };
         let env = vec![("SECRET".into(), "s".into()), ("LANG".into(), "C".into())];
-        Own { root, user: "me".to_owned(), env, may_raise_limits: root, descriptors: unlimited }
+        Own {
+            root,
+            user: "me".to_owned(),
+            env,
+            worker_uids: Vec::new(),
+            may_raise_limits: root,
+            descriptors: unlimited,
+        }
     }
 
     fn names(spec: &StartSpec) -> Vec<String> {

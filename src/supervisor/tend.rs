@@ -1,6 +1,7 @@
 //! Tending the workers: starting them, hearing them, starting them again with all they need to go on
 //! where the last one stopped.
 
+use std::io::Write;
 use std::rc::Rc;
 
 use crate::model::event::{Facts, Kind};
@@ -17,7 +18,7 @@ use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
 use super::core::{Core, Ending};
-use super::output::Message;
+use super::output::{Message, Rotation};
 use super::reactor::{ClientId, Event, Link, Source};
 use super::role::Role;
 use super::spec;
@@ -27,6 +28,8 @@ use super::workers::Worker;
 const QUEUE_MAX: usize = 100_000;
 /// A worker that dies young this often is told of only now and then.
 const TELL_EVERY: u32 = 60;
+/// A logger or notifier that was never ready after so many tries cannot be run.
+const WORKER_TRIES: u32 = 6;
 /// A shell that dies young this often is given up.
 const SHELL_TRIES: u32 = 5;
 /// What the shell may know of our environment.
@@ -44,7 +47,8 @@ impl Core {
             let due = worker.ticket.is_none() && worker.next_start.is_none_or(|at| at <= now);
             if wanted && due {
                 let again = worker.next_start.is_some();
-                if self.start_worker(role, now).is_err() {
+                if let Err(error) = self.start_worker(role, now) {
+                    self.workers.entry(role).or_default().last_end = error.to_string();
                     self.worker_ended(role, now);
                 } else if again {
                     self.tell_of_restart(role);
@@ -77,7 +81,9 @@ impl Core {
     fn tell_of_restart(&mut self, role: Role) {
         let failures = self.workers.get(&role).map_or(0, Worker::failures);
         if failures <= 3 || failures.is_multiple_of(TELL_EVERY) {
-            self.record(Kind::WorkerRestarted, Facts::message(format!("the {role} ended and was started again")));
+            let why = self.workers.get(&role).map_or("", |worker| worker.last_end.as_str());
+            let words = format!("the {role} ended ({why}) and was started again");
+            self.record(Kind::WorkerRestarted, Facts::message(words));
         }
     }
 
@@ -228,11 +234,11 @@ impl Core {
     fn heed_logger(&mut self, message: FromLogger) {
         match message {
             FromLogger::Ready => self.worker_is_ready(Role::Logger),
-            FromLogger::Rotate { sink } => {
-                if let Some(spec) = self.output.rotate(sink) {
-                    self.work_on_file(sink, spec);
-                }
-            }
+            FromLogger::Rotate { sink } => match self.output.rotate(sink, clock::now()) {
+                Rotation::Do(spec) => self.work_on_file(sink, spec),
+                Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
+                Rotation::Nothing => {}
+            },
             FromLogger::Ended { stream } => self.output.ended(stream),
             FromLogger::Dropping { sink, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
@@ -272,26 +278,42 @@ impl Core {
 
     fn worker_is_ready(&mut self, role: Role) {
         if let Some(worker) = self.workers.get_mut(&role) {
-            worker.ready = true;
+            worker.has_worked = true;
         }
     }
 
     /// What became of a worker's process.
     pub(super) fn worker_news(&mut self, role: Role, ticket: Ticket, news: News) {
         let current = self.workers.get(&role).and_then(|worker| worker.ticket) == Some(ticket);
-        let status = match news {
-            News::Failed(_) => None,
-            News::Exited { status, .. } => Some(status),
+        let (status, why) = match news {
+            News::Failed(failure) => (None, failure.to_string()),
+            News::Exited { status, .. } => (Some(status), status.to_string()),
             News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
         };
         if !current {
             return;
         }
         let now = clock::now();
+        self.workers.entry(role).or_default().last_end = why;
         self.worker_ended(role, now);
         if role == Role::Shell {
             self.shell_ended(status);
+        } else {
+            self.see_that_it_works(role);
         }
+    }
+
+    /// A supervisor whose logger or notifier never runs does not do its work: it says so and ends.
+    fn see_that_it_works(&mut self, role: Role) {
+        let Some(worker) = self.workers.get(&role) else { return };
+        if worker.has_worked || worker.failures() < WORKER_TRIES || self.ending.is_some() {
+            return;
+        }
+        let words = format!("the {role} cannot be run: {}", worker.last_end);
+        // The notifier may be what does not run: standard error is what is left.
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: {words}");
+        self.could_not_start = true;
+        self.shut_down(&words);
     }
 
     fn worker_ended(&mut self, role: Role, now: Moment) {
@@ -330,15 +352,25 @@ impl Core {
         let (ours, theirs) = socket::message_pair()?;
         stdio::set_nonblocking(&ours, true)?;
         let token = self.reactor.add(&ours, Source::Dialer)?;
-        let history = super::startup::open_history(&self.config.supervisor.state_dir)?;
+        let history = super::startup::open_history(&self.config.supervisor.state_dir);
         let mut passed: Vec<Passed> = Vec::new();
         for number in 0..=2 {
             passed.push(Rc::new(stdio::duplicate_standard(number)?));
         }
         passed.push(Rc::new(theirs));
-        passed.push(Rc::new(history));
+        let mut targets = vec![0, 1, 2, 3];
+        match history {
+            Ok(history) => {
+                passed.push(Rc::new(history));
+                targets.push(4);
+            }
+            Err(error) => {
+                let words = format!("the shell's history cannot be kept in state_dir: {error}");
+                self.record(Kind::OutputFailing, Facts::message(words));
+            }
+        }
         self.dialer = Some((ours, token));
-        Ok((Some("--on-terminal"), None, passed, vec![0, 1, 2, 3, 4]))
+        Ok((Some("--on-terminal"), None, passed, targets))
     }
 
     /// The shell asks for connections.
@@ -396,7 +428,7 @@ impl Core {
 
     fn file_is_kept(&mut self, sink: SinkId) {
         self.tell_logger((ToLogger::Kept { sink }, Vec::new()));
-        if let Some(next) = self.output.finished(sink) {
+        if let Some(next) = self.output.finished(sink, clock::now()) {
             self.work_on_file(sink, next);
         }
     }
@@ -404,13 +436,19 @@ impl Core {
     pub(super) fn file_news(&mut self, sink: SinkId, news: News) {
         match news {
             News::Done => {
-                if let Some(next) = self.output.finished(sink) {
+                if self.output.has_worked(sink) {
+                    let words = format!("{} can be rotated and reopened again", self.output.path(sink));
+                    self.record(Kind::OutputRecovered, Facts::message(words));
+                }
+                if let Some(next) = self.output.finished(sink, clock::now()) {
                     self.work_on_file(sink, next);
                 }
             }
             News::Failed(failure) => {
-                let words = format!("the log file could not be rotated or reopened, the old one is kept: {failure}");
-                self.record(Kind::OutputDropped, Facts { stage: Some(failure.stage), ..Facts::message(words) });
+                if self.output.has_failed(sink, clock::now()) {
+                    let words = format!("it cannot be rotated or reopened, the old file is kept: {failure}");
+                    self.record(Kind::OutputFailing, Facts { stage: Some(failure.stage), ..Facts::message(words) });
+                }
                 self.file_is_kept(sink);
             }
             News::Cloned | News::Executed | News::Stillborn | News::Exited { .. } | News::Opened { .. } => {}

@@ -70,8 +70,10 @@ fn open_helper(beside: &Path, name: &str, owner: Uid) -> Result<Rc<OwnedFd>, Str
 pub struct Worker {
     pub link: Option<Link>,
     pub ticket: Option<Ticket>,
-    /// It has said that it is ready.
-    pub ready: bool,
+    /// Some worker of this role has said that it is ready: it can run here.
+    pub has_worked: bool,
+    /// Why the last one ended.
+    pub last_end: String,
     /// Started at, to tell a worker that cannot run from one that died.
     started: Option<Moment>,
     failures: u32,
@@ -88,7 +90,6 @@ impl Worker {
     pub fn started(&mut self, ticket: Ticket, link: Option<Link>, now: Moment) {
         self.ticket = Some(ticket);
         self.link = link;
-        self.ready = false;
         self.started = Some(now);
         self.next_start = None;
     }
@@ -102,7 +103,6 @@ impl Worker {
             n => LONGEST_WAIT.min(Duration::from_millis(50) * n),
         };
         self.ticket = None;
-        self.ready = false;
         self.next_start = Some(now + wait);
         self.link.take()
     }

@@ -24,8 +24,17 @@ impl Cgroups {
         let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let base = mount_point(&mounts)?.join(own_path(&own)?.trim_start_matches('/')).join(name);
         make(&base).ok()?;
-        let groups = Self { base };
-        groups.base.join("cgroup.kill").exists().then_some(groups)
+        Self::at(base)
+    }
+
+    /// A group that is there already: one that an earlier supervisor made.
+    pub fn at(base: PathBuf) -> Option<Self> {
+        base.join("cgroup.kill").exists().then_some(Self { base })
+    }
+
+    /// Where it is.
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 
     fn path(&self, name: &str) -> PathBuf {

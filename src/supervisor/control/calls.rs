@@ -83,7 +83,8 @@ fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
     serde_json::from_value(parameters).map_err(|error| {
         let message = error.to_string();
         // serde names the member in backquotes; varlink wants it alone.
-        let parameter = message.split('`').nth(1).unwrap_or("parameters").to_owned();
+        let named = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("missing field `"));
+        let parameter = named.and_then(|rest| rest.split('`').next()).unwrap_or("parameters").to_owned();
         Refusal::InvalidParameter { parameter, message: Some(message) }
     })
 }
@@ -189,6 +190,9 @@ fn change(core: &mut Core, client: ClientId, call: &ChangeCall, change: Change) 
         } else {
             pending.known(id, shown, Outcome::Ordered, None);
         }
+    }
+    if change == Change::Stop {
+        ids.iter().for_each(|id| core.waiters.superseded(id));
     }
     // First listen, then act: what follows at once must not be missed.
     core.waiters.add(pending);

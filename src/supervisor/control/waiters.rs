@@ -73,6 +73,15 @@ impl Waiters {
         }
     }
 
+    /// Somebody else wants a process down: whoever waits for it to run waits in vain.
+    pub fn superseded(&mut self, id: &ProcessId) {
+        for item in self.0.iter_mut().flat_map(|waiter| &mut waiter.items) {
+            if item.id == *id && item.outcome.is_none() && item.goal != Goal::Stopped {
+                item.outcome = Some((Outcome::Superseded, Some("it was told to stop meanwhile".to_owned())));
+            }
+        }
+    }
+
     /// A process left the configuration: whoever waits for it to run waits in vain.
     pub fn gone(&mut self, id: &ProcessId) {
         for item in self.0.iter_mut().flat_map(|waiter| &mut waiter.items) {
@@ -173,6 +182,22 @@ mod tests {
             outcome(Goal::Stopped, &[ProcessStopping, Kind::ProcessKilled, ProcessStopped]),
             Some(Outcome::Stopped)
         );
+    }
+
+    #[test]
+    fn a_stop_by_somebody_else_ends_the_wait_for_a_start_and_not_for_a_stop() {
+        for (goal, expected) in [
+            (Goal::Running, Some(Outcome::Superseded)),
+            (Goal::StoppedThenRunning, Some(Outcome::Superseded)),
+            (Goal::Stopped, None),
+        ] {
+            let mut waiters = Waiters::default();
+            let mut pending = Pending::new(ClientId(1));
+            pending.wait(&web(), "web".to_owned(), goal);
+            waiters.add(pending);
+            waiters.superseded(&web());
+            assert_eq!(waiters.complete().first().map(|(_, reply)| reply.results[0].outcome), expected, "{goal:?}");
+        }
     }
 
     #[test]
