@@ -7,7 +7,6 @@
 const LATER: &[&str] = &[
     "alert_to",
     "alerts",
-    "allow",
     "capabilities",
     "capability_bounding",
     "cpu_affinity",

@@ -18,6 +18,7 @@ use crate::model::state::State;
 use crate::model::time::Moment;
 use crate::policy::fleet::{Fleet, Order};
 use crate::policy::lifecycle::{Act, Input, Notice};
+use crate::policy::permission::Rules;
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Answer, Job, Request, Target};
 use crate::system::signals::Signals;
@@ -25,6 +26,7 @@ use crate::system::terminal::Saved;
 use crate::system::{clock, process, stdio};
 use crate::worker::channel::{ChannelError, Passed};
 
+use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
@@ -46,6 +48,8 @@ pub struct Core {
     /// How the configuration is read again; the demo's is built in.
     pub(super) source: ConfigSource,
     pub(super) config: Config,
+    /// Who may command, by the configuration as it was last read.
+    pub(super) rules: Rules,
     pub(super) fleet: Fleet,
     pub(super) clones: Clones,
     pub(super) spawner: Option<SpawnerLink>,
@@ -302,7 +306,8 @@ impl Core {
     /// Records an event, and tells it to whoever listens.
     pub fn record(&mut self, kind: Kind, facts: Facts) {
         let event = self.journal.record(kind, facts);
-        self.control.tell(&mut self.reactor, &event);
+        let (rules, fleet) = (&self.rules, &self.fleet);
+        self.control.tell(&mut self.reactor, &event, |peer| authority::may_hear(rules, fleet, peer, &event));
         self.feed_notifier();
     }
 
