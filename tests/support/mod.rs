@@ -2,6 +2,7 @@
 //! looks into /proc.
 
 pub mod look;
+pub mod peers;
 pub mod proc;
 pub mod supervisor;
 pub mod terminal;
