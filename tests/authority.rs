@@ -24,6 +24,7 @@ pub fn trials() -> Vec<Trial> {
         test("an unknown name is for nobody until a reload finds it", &[Need::Root], unknown_name),
         test("the rights are those at connect whoever speaks", &[Need::Root], rights_at_connect),
         test("a reload takes rights away from the next call on and ends nothing", &[Need::Root], taken_away),
+        test("a tail that runs goes on when its right is taken away", &[Need::Root], running_tail),
         test("followers hear of their programs only", &[Need::Root], followers),
         test("past events are those of the own programs", &[Need::Root], past_events),
         test("refusals of one client are told at most once a second", &[Need::Root], limited),
@@ -311,6 +312,26 @@ fn taken_away() {
     supervisor.configure("nonsense");
     assert_eq!(supervisor.call("Reload", json!({}))["error"], "io.taskmaster.Control.ConfigRejected");
     assert_done(&client.order("Stop", &["web1", "db"]));
+}
+
+fn running_tail() {
+    let may = rule(&format!("users = [{ALICE}]"), "[\"ticker\"]", "[\"status\", \"tail\"]");
+    let may_not = rule(&format!("users = [{ALICE}]"), "[\"ticker\"]", "[\"status\"]");
+    let ticker = "[programs.ticker]\ncmd = [\"sh\", \"-c\", \"while sleep 0.05; do echo tick; done\"]\nstarttime = 0\n\
+                  user = \"nobody\"\n[control]\nmode = \"0666\"\n";
+    let supervisor = Supervisor::start(&format!("{ticker}{may}"));
+    supervisor.wait_for_state("ticker", "RUNNING");
+    let mut client = Who::user(ALICE).connect(&supervisor);
+    let follow = json!({ "selectors": ["ticker"], "lines": 0, "follow": true });
+    client.send_more("Tail", follow.clone());
+    assert_eq!(client.answer()["continues"], true);
+    supervisor.reload_with(&format!("{ticker}{may_not}"));
+    for _ in 0..5 {
+        assert_eq!(client.answer()["continues"], true);
+    }
+    let mut late = Who::user(ALICE).connect(&supervisor);
+    late.send_more("Tail", follow);
+    assert_refused(&late.answer(), "tail", "programs matching \"ticker\"");
 }
 
 fn followers() {
