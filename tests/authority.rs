@@ -199,6 +199,19 @@ fn group_name() {
     assert_eq!(alice.names(&["all"]), ["web1"]);
     assert_eq!(alice.names(&["front"]), ["web1"]);
     assert_eq!(alice.order("Status", &["web2"])["error"], NO_SUCH_PROGRAM);
+    // The end of a program that leaves the configuration is heard, too.
+    alice.send_more("Events", json!({ "follow": true, "since": 1_000_000 }));
+    assert_eq!(alice.answer()["continues"], true);
+    let rules = rule(&format!("users = [{ALICE}]"), "[\"front\"]", "[\"status\"]");
+    supervisor.reload_with(&config(&rules).replace("[programs.web1]", "[programs.other]"));
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        let event = alice.answer()["parameters"]["events"][0].clone();
+        heard.push(format!("{} {}", event["program"].as_str().unwrap_or("-"), event["kind"].as_str().unwrap_or("-")));
+    }
+    heard.sort();
+    let other = ["other process.running", "other process.starting"];
+    assert_eq!(heard, [other[0], other[1], "web1 process.stopped", "web1 process.stopping"]);
 }
 
 fn by_name() {
@@ -223,11 +236,13 @@ fn by_name() {
 fn unknown_name() {
     let mut accounts = Accounts::default();
     let late = accounts.name("late");
-    let rules = rule(&format!("users = [\"{late}\", {BOB}]"), "[\"*\"]", "[\"status\"]");
+    let rules = rule(&format!("users = [\"{late}\", {BOB}]"), "[\"*\", \"wbe*\", \"front\"]", "[\"status\"]");
     let supervisor = start(&rules);
     let warning = format!("[[control.allow]]: {late}: no such user");
     let checked = taskmasterd(&["check", "-c", &supervisor.config().display().to_string()], |_| {});
     assert!(checked.code == 0 && checked.stderr.contains(&warning), "{checked:?}");
+    assert!(checked.stderr.contains("no program or group_name is like wbe*"), "{checked:?}");
+    assert!(!checked.stderr.contains("like *") && !checked.stderr.contains("like front"), "{checked:?}");
     assert!(supervisor.read("console").contains(&warning), "{}", supervisor.read("console"));
     // It is nobody: not root, not whoever cannot be named, and the rest of the rule stands.
     let stranger = |uid: u32| Who::user(uid).connect(&supervisor).call("Status", json!({}));

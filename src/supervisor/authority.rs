@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::Control;
-use crate::model::authority::Verb;
+use glob::Pattern;
+
+use crate::config::{Config, Control};
+use crate::model::authority::{EVERY_PROGRAM, Verb};
 use crate::model::event::Event;
 use crate::model::id::{Account, ProcessId, Uid};
 use crate::model::program::Program;
@@ -60,12 +62,22 @@ pub fn visible<'f>(
     fleet.selectable().filter(|(_, program)| is_visible(program)).collect()
 }
 
-/// Whether the peer may hear of this: it is about a program whose status it may know, or it may know that
-/// of all.
-pub fn may_hear(rules: &Rules, fleet: &Fleet, peer: &Peer, event: &Event) -> bool {
-    let target = match &event.facts.program {
+/// Whose status somebody must be allowed to know who hears of this: that of the program it is about, else
+/// that of all.
+pub fn target<'e>(fleet: &'e Fleet, event: &'e Event) -> Target<'e> {
+    match &event.facts.program {
         Some(name) => Target::Program { name, group: fleet.group_of(name) },
         None => Target::All,
+    }
+}
+
+/// What rules say of programs that are not there.
+pub fn unknown_programs(config: &Config) -> Vec<String> {
+    let is_known = |pattern: &Pattern| {
+        let names = config.programs.iter().flat_map(|p| [Some(p.name.as_str()), p.group_name.as_deref()]);
+        pattern.as_str() == EVERY_PROGRAM || names.flatten().any(|name| pattern.matches(name))
     };
-    rules.may(peer, Verb::Status, target)
+    let patterns = config.control.allow.iter().flat_map(|allow| &allow.programs);
+    let unknown = patterns.filter(|pattern| !is_known(pattern)).map(Pattern::as_str).collect::<BTreeSet<_>>();
+    unknown.iter().map(|text| format!("[[control.allow]]: no program or group_name is like {text}")).collect()
 }

@@ -110,10 +110,11 @@ fn worker_in_disguise(config: &Config) -> Option<String> {
     })
 }
 
-/// Users and groups that the system does not know: they may be made later, so this is a warning, and a
-/// failed start, or a rule for nobody, if they are not.
-pub fn unknown_accounts(config: &Config, own: Uid) -> Vec<String> {
+/// Users and groups that the system does not know, and programs that are in rules only: they may be made
+/// later, so this is a warning, and a failed start, or a rule without effect, if they are not.
+pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
     let (_, mut words) = authority::rules(&config.control, own);
+    words.extend(authority::unknown_programs(config));
     for program in &config.programs {
         let exec = &program.exec;
         let Some(user) = &exec.user else { continue };

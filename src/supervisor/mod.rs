@@ -96,7 +96,7 @@ fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Ref
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
     let (path, config) = load_config(path, own)?;
-    for words in load::unknown_accounts(&config, own) {
+    for words in load::unknown_names(&config, own) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();

@@ -307,7 +307,10 @@ fn events(core: &mut Core, caller: &Caller, call: &EventsCall, more: bool) -> An
         return Err(invalid("follow", "follow needs a call with `more`"));
     }
     core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
-    let heard = |event: &&Rc<Event>| authority::may_hear(&core.rules, &core.fleet, &caller.peer, event);
+    let heard = |event: &&Rc<Event>| {
+        let target = authority::target(&core.fleet, event);
+        core.rules.may(&caller.peer, Verb::Status, target)
+    };
     let most = if call.since.is_some() { usize::MAX } else { EVENTS_BY_DEFAULT };
     let newest_first = core.journal.since(call.since.unwrap_or(0)).rev().filter(heard).take(most);
     let mut events: Vec<Event> = newest_first.map(|event| (**event).clone()).collect();
