@@ -28,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         test("followers hear of their programs only", &[Need::Root], followers),
         test("past events are those of the own programs", &[Need::Root], past_events),
         test("refusals of one client are told at most once a second", &[Need::Root], limited),
+        test("neither refused clients nor those of a user keep others out", &[Need::Root], crowds),
         test("no worker of taskmaster can be allowed anything", &[Need::Root], workers),
     ]
 }
@@ -416,6 +417,22 @@ fn limited() {
     supervisor.wait_for_event("how many there were", counted);
     assert!(denied() <= most + 1, "{} events", denied());
     assert!(proc::is_alive(supervisor.pid_of("web2")));
+}
+
+fn crowds() {
+    let supervisor = start(&(half_of_it() + &rule(&format!("users = [{GROUP}]"), "[\"*\"]", "[\"status\"]")));
+    let (alice, bob) = (Who::user(ALICE), Who::user(BOB));
+    let mut alices: Vec<Connection> = (0..64).map(|_| alice.connect(&supervisor)).collect();
+    let bobs: Vec<Connection> = (0..300).map(|_| bob.connect(&supervisor)).collect();
+    // The next is told that there is no room, in whatever way the kernel lets it be told.
+    assert_eq!(alice.connect(&supervisor).answer()["error"], "io.taskmaster.Control.Busy");
+    assert_eq!(alices.iter_mut().map(|one| one.names(&["web1"]).len()).sum::<usize>(), 64);
+    assert_done(&Who::user(GROUP).connect(&supervisor).call("Status", json!({})));
+    assert_done(&supervisor.call("Stop", json!({ "selectors": ["db"] })));
+    drop((alices, bobs));
+    supervisor.wait_until("alice has room again", |_| {
+        Who::user(ALICE).connect(&supervisor).call("Version", json!({})).get("error").is_none()
+    });
 }
 
 fn workers() {

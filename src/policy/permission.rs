@@ -129,10 +129,15 @@ impl Rules {
 
     /// Whether the peer may do all, or a rule that names it is one that is looked for.
     fn any(&self, peer: &Peer, wanted: impl Fn(&Rule) -> bool) -> bool {
+        self.is_owner(peer)
+            || matches!(peer, Peer::Client(who) if self.list.iter().any(|rule| rule.names(who) && wanted(rule)))
+    }
+
+    /// Whether the peer may do all without any rule.
+    pub fn is_owner(&self, peer: &Peer) -> bool {
         match peer {
             Peer::Starter => true,
-            Peer::Client(who) if who.uid.is_root() || who.uid == self.own => true,
-            Peer::Client(who) => self.list.iter().any(|rule| rule.names(who) && wanted(rule)),
+            Peer::Client(who) => who.uid.is_root() || who.uid == self.own,
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod calls;
 mod denials;
+mod room;
 pub mod view;
 pub mod waiters;
 
@@ -27,11 +28,10 @@ use crate::protocol::varlink::{Call, INVALID_PARAMETER, Reply};
 use crate::system::{socket, stdio};
 
 use denials::Denials;
+use room::Guest;
 
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
-/// The most clients at once.
-const CLIENTS_MAX: usize = 256;
 /// Bytes read from a client in one turn of the loop.
 const READ_PER_TURN: usize = 64 << 10;
 /// Unread answers beyond this count as lost for a follower of events.
@@ -48,6 +48,7 @@ struct Client {
     token: u64,
     /// `Err`: refused at connect, for this reason, and not listened to until this moment.
     standing: Result<Peer, (Missing, Moment)>,
+    guest: Guest,
     decoder: Decoder,
     out: Vec<u8>,
     /// A call is being answered: nothing is read meanwhile.
@@ -108,10 +109,16 @@ impl Control {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     let standing = standing(&stream, rules);
-                    if let Err(missing) = &standing {
-                        told.extend(self.denied(&missing.verb, &missing.rule, now));
-                    }
-                    self.add(reactor, stream, standing, now);
+                    let guest = match &standing {
+                        Ok(peer) if rules.is_owner(peer) => Guest::Owner,
+                        Ok(Peer::Client(who)) => Guest::User(who.uid),
+                        Ok(Peer::Starter) => Guest::Owner,
+                        Err(missing) => {
+                            told.extend(self.denied(&missing.verb, &missing.rule, now));
+                            Guest::Refused
+                        }
+                    };
+                    self.add(reactor, stream, standing, guest, now);
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     self.spare = None;
@@ -132,27 +139,37 @@ impl Control {
 
     /// A connection that the core made itself, for the shell on its terminal.
     pub fn add_starter(&mut self, reactor: &mut Reactor, connection: OwnedFd, now: Moment) {
-        self.add(reactor, UnixStream::from(connection), Ok(Peer::Starter), now);
+        self.add(reactor, UnixStream::from(connection), Ok(Peer::Starter), Guest::Owner, now);
     }
 
-    fn add(&mut self, reactor: &mut Reactor, stream: UnixStream, standing: Result<Peer, Missing>, now: Moment) {
-        let full = self.clients.len() >= CLIENTS_MAX;
+    fn add(
+        &mut self,
+        reactor: &mut Reactor,
+        stream: UnixStream,
+        standing: Result<Peer, Missing>,
+        guest: Guest,
+        now: Moment,
+    ) {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        self.next += 1;
-        let id = ClientId(self.next);
-        if full {
-            let refusal = Refusal::Busy { message: format!("{CLIENTS_MAX} clients are connected already") };
+        if let Some(message) = room::is_full(guest, self.clients.values().map(|client| client.guest)) {
+            let refusal = match standing {
+                Ok(_) => Refusal::Busy { message },
+                Err(Missing { verb, rule }) => Refusal::NotPermitted { verb, rule },
+            };
             // If it does not fit into an empty socket's buffer, nothing would.
             let _ = (&stream).write(&encode(&refusal));
             return;
         }
+        self.next += 1;
+        let id = ClientId(self.next);
         let Ok(token) = reactor.add(&stream, Source::Client(id)) else { return };
         let client = Client {
             stream,
             token,
             standing: standing.map_err(|missing| (missing, now + DENIED_PATIENCE)),
+            guest,
             decoder: Decoder::new(CALL_MAX),
             out: Vec::new(),
             busy: false,
