@@ -291,7 +291,7 @@ fn taken_away() {
     follower.send_more("Events", json!({ "follow": true }));
     assert_eq!(follower.answer()["continues"], true);
     waiting.send("Start", json!({ "selectors": ["slow"] }));
-    supervisor.wait_for_state("slow", "STARTING");
+    supervisor.wait_for_execution("slow");
     let before = [supervisor.pid_of("web1"), supervisor.pid_of("db"), supervisor.pid_of("slow")];
 
     let fewer = rule(&format!("users = [{ALICE}]"), "[\"web*\"]", "[\"status\"]");
