@@ -130,7 +130,7 @@ fn editing() {
     let terminal = &on.terminal;
     terminal.wait_for("NAME");
     // In the table, or as an event that came after it.
-    terminal.wait_until("it runs", |screen| screen.contains("RUNNING") || screen.contains("process.running one"));
+    terminal.wait_until("it runs", |screen| screen.contains("RUNNING") || screen.contains("one running"));
     // The cursor keys: a letter that was forgotten.
     terminal.keys("vrsion");
     terminal.wait_for_last("taskmaster> vrsion");

@@ -3,6 +3,7 @@
 //! One binary; each module has the tests of one subject. What this machine cannot run is skipped with
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
+mod authority;
 mod check;
 mod control;
 mod demo;
@@ -21,6 +22,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     let modules = [
+        authority::trials(),
         check::trials(),
         control::trials(),
         demo::trials(),

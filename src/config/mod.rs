@@ -2,13 +2,14 @@
 //!
 //! Reading goes in steps. `include` finds the files; `syntax` makes tables with places of their texts;
 //! `table` reads a table key by key with the readers of `values` and `expand`; `program` has the keys of
-//! a program and merges them with `[defaults]`; `check` judges what concerns several programs. None of
+//! a program and merges them with `[defaults]`; `allow` has the rules of who may command; `check` judges what concerns several programs. None of
 //! them stops at a fault: each reports to the sink of `fault` and goes on.
 //!
 //! Nothing here touches a file: [`Files`] reads them (and checks who owns them), [`Environment`] is what
 //! is known of the machine.
 #![forbid(unsafe_code)]
 
+mod allow;
 mod check;
 mod confine;
 mod env_file;
@@ -33,6 +34,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
 
+use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;
 use crate::model::id::{Account, NAME_MAX, ProgramName};
 use crate::model::program::Program;
@@ -111,7 +113,12 @@ pub struct Control {
     pub mode: u32,
     /// `None`: the supervisor's own group.
     pub group: Option<Account>,
+    /// What others than root and the supervisor's own user may do.
+    pub allow: Vec<Allow>,
 }
+
+/// The permission bits of the control socket when nothing is said.
+const SOCKET_MODE: u32 = 0o660;
 
 /// Reads the configuration that begins with this file.
 ///
@@ -250,10 +257,15 @@ fn supervisor(table: &mut Table<'_>) -> Supervisor {
 }
 
 fn control(table: &mut Table<'_>, runtime_dir: &Path) -> Control {
+    let socket = table.take("socket", socket).or_default(runtime_dir.join("control.sock"));
+    let (mode, group) = (table.take("mode", quantity::octal), table.take("group", values::account));
+    let allow = table.take("allow", allow::rules);
+    allow::judge_access(&mode, &group, &allow, table.context.sink);
     Control {
-        socket: table.take("socket", socket).or_default(runtime_dir.join("control.sock")),
-        mode: table.take("mode", socket_mode).or_default(0o660),
-        group: table.take("group", values::account).value().cloned(),
+        socket,
+        mode: mode.or_default(SOCKET_MODE),
+        group: group.value().cloned(),
+        allow: allow.or_default(Vec::new()),
     }
 }
 
@@ -265,14 +277,6 @@ fn socket(item: Item<'_>) -> Option<PathBuf> {
         return item.refuse(format!("the path of a socket has at most {MAX} bytes"));
     }
     Some(path)
-}
-
-fn socket_mode(item: Item<'_>) -> Option<u32> {
-    let mode = quantity::octal(item)?;
-    if mode & 0o002 != 0 {
-        item.warn("every user of this machine can connect to the socket", None);
-    }
-    Some(mode)
 }
 
 fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {

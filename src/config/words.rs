@@ -4,8 +4,7 @@
 
 /// Keys that the design has and this version has not: refused, since a setting that is silently without
 /// effect is worse than one that is missing.
-const LATER: &[&str] =
-    &["alert_to", "alerts", "allow", "depends_on", "notify", "ready", "remember", "restrict_paths", "tty"];
+const LATER: &[&str] = &["alert_to", "alerts", "depends_on", "notify", "ready", "remember", "restrict_paths", "tty"];
 
 /// Words of supervisord, systemd and habit, with ours.
 const SYNONYMS: &[(&str, &str)] = &[

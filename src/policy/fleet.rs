@@ -68,6 +68,12 @@ impl Fleet {
         self.members.iter().filter(|(_, member)| !member.leaving).map(|(id, member)| (id, &*member.program))
     }
 
+    /// The group that a program belongs to, while it or a process of it is there.
+    pub fn group_of(&self, name: &ProgramName) -> Option<&str> {
+        let (id, member) = self.members.range(ProcessId::new(name, 0)..).next()?;
+        if id.program == *name { member.program.group_name.as_deref() } else { None }
+    }
+
     pub fn is_shutting_down(&self) -> bool {
         self.shutting_down
     }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::authority::Verb;
 use crate::model::event::{Event, wall_time};
 use crate::model::id::ProgramName;
 pub use crate::model::plan::Plan;
@@ -59,6 +60,22 @@ impl Method {
             Self::Events => "Events",
             Self::Version => "Version",
             Self::Shutdown => "Shutdown",
+        }
+    }
+
+    /// What a client must be allowed for it.
+    pub fn verb(self) -> Verb {
+        match self {
+            Self::Status | Self::Events => Verb::Status,
+            Self::Start => Verb::Start,
+            Self::Stop => Verb::Stop,
+            Self::Restart => Verb::Restart,
+            Self::Signal => Verb::Signal,
+            Self::Reload => Verb::Reload,
+            Self::Reopen => Verb::Reopen,
+            Self::Tail => Verb::Tail,
+            Self::Version => Verb::Version,
+            Self::Shutdown => Verb::Shutdown,
         }
     }
 
@@ -404,6 +421,8 @@ mod tests {
     fn every_method_and_error_stands_in_the_description() {
         for method in Method::ALL {
             assert!(DESCRIPTION.contains(&format!("method {}(", method.name())), "{}", method.name());
+            let verb = if method == Method::Events { "status".to_owned() } else { method.name().to_lowercase() };
+            assert_eq!(method.verb().name(), verb);
         }
         for error in ["NoSuchProgram", "NotPermitted", "ConfigRejected", "ShuttingDown", "Failed", "Busy"] {
             assert!(DESCRIPTION.contains(&format!("error {error} (")), "{error}");

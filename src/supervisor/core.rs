@@ -9,15 +9,17 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::model::authority::Verb;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::{Pid, ProcessId, Uid};
-use crate::model::program::KillMode;
+use crate::model::program::{KillMode, Program};
 use crate::model::signal::Signal;
 use crate::model::stage::{Stage, StartFailure};
 use crate::model::state::State;
 use crate::model::time::Moment;
 use crate::policy::fleet::{Fleet, Order};
 use crate::policy::lifecycle::{Act, Input, Notice};
+use crate::policy::permission::{self, Rules};
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Answer, Job, Request, Target};
 use crate::system::signals::Signals;
@@ -25,6 +27,7 @@ use crate::system::terminal::Saved;
 use crate::system::{clock, process, stdio};
 use crate::worker::channel::{ChannelError, Passed};
 
+use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
@@ -46,6 +49,8 @@ pub struct Core {
     /// How the configuration is read again; the demo's is built in.
     pub(super) source: ConfigSource,
     pub(super) config: Config,
+    /// Who may command, by the configuration as it was last read.
+    pub(super) rules: Rules,
     pub(super) fleet: Fleet,
     pub(super) clones: Clones,
     pub(super) spawner: Option<SpawnerLink>,
@@ -316,13 +321,20 @@ impl Core {
             message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
         };
         self.waiters.observe(id, notice);
-        self.record(notice.kind, facts);
+        self.record_of(Some(program), notice.kind, facts);
     }
 
     /// Records an event, and tells it to whoever listens.
     pub fn record(&mut self, kind: Kind, facts: Facts) {
+        self.record_of(None, kind, facts);
+    }
+
+    /// Records an event about this program as it was then: it may be forgotten by now.
+    fn record_of(&mut self, program: Option<&Program>, kind: Kind, facts: Facts) {
         let event = self.journal.record(kind, facts);
-        self.control.tell(&mut self.reactor, &event);
+        let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
+        let rules = &self.rules;
+        self.control.tell(&mut self.reactor, &event, |peer| rules.may(peer, Verb::Status, target));
         self.feed_notifier();
     }
 

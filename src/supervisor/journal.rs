@@ -55,13 +55,8 @@ impl Journal {
     }
 
     /// Events that are still known, after this number.
-    pub fn since(&self, seq: u64) -> impl Iterator<Item = &Rc<Event>> {
+    pub fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Rc<Event>> {
         self.recent.iter().filter(move |event| event.seq > seq)
-    }
-
-    /// The last `count` events.
-    pub fn last(&self, count: usize) -> impl Iterator<Item = &Rc<Event>> {
-        self.recent.iter().skip(self.recent.len().saturating_sub(count))
     }
 
     /// Sends what the notifier has room for.

@@ -7,6 +7,7 @@ use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::Uid;
 use crate::system::{account, file};
 
+use super::authority;
 use super::role::Role;
 
 /// Files of root or of the invoking user.
@@ -98,19 +99,26 @@ pub fn load(path: &Path, own: Uid) -> Result<Config, Faults> {
     }
 }
 
-/// A program that would run as one of our workers could do to it what it liked.
+/// A program that would run as one of our workers could do to it what it liked; and a worker that may
+/// command would no longer be one without any privilege.
 fn worker_in_disguise(config: &Config) -> Option<String> {
-    config.programs.iter().find_map(|program| {
+    let programs = config.programs.iter().filter_map(|program| {
         let user = program.exec.user.as_ref()?;
+        Some((format!("[programs.{}]", program.name), user))
+    });
+    let allowed = config.control.allow.iter().flat_map(|allow| &allow.users);
+    let allowed = allowed.map(|user| ("[[control.allow]]".to_owned(), user));
+    programs.chain(allowed).find_map(|(place, user)| {
         let role = Role::ALL.into_iter().find(|role| role.is(user))?;
-        Some(format!("[programs.{}]: user {user} is kept for Taskmaster's own {role}; choose another", program.name))
+        Some(format!("{place}: user {user} is kept for Taskmaster's own {role}; choose another"))
     })
 }
 
-/// Users and groups that the system does not know: they may be made later, so this is a warning, and a
-/// failed start if they are not.
-pub fn unknown_accounts(config: &Config) -> Vec<String> {
-    let mut words = Vec::new();
+/// Users and groups that the system does not know, and programs that are in rules only: they may be made
+/// later, so this is a warning, and a failed start, or a rule without effect, if they are not.
+pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
+    let (_, mut words) = authority::rules(&config.control, own);
+    words.extend(authority::unknown_programs(config));
     for program in &config.programs {
         let exec = &program.exec;
         let Some(user) = &exec.user else { continue };

@@ -4,8 +4,9 @@
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
 //! [`journal`] (log files and events, for the workers that write them), [`tend`] (the workers),
-//! [`control`] (clients), [`orders`] (signals, reload), [`ending`] (the way out).
+//! [`control`] (clients), [`authority`] (what they may do), [`orders`] (signals, reload), [`ending`] (the way out).
 
+mod authority;
 mod clones;
 mod control;
 mod core;
@@ -95,7 +96,7 @@ fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Ref
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
     let (path, config) = load_config(path, own)?;
-    for words in load::unknown_accounts(&config) {
+    for words in load::unknown_names(&config, own) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
@@ -136,6 +137,10 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
 
     credentials::set_umask(0o022).map_err(failed("umask"))?;
     let lock = startup::prepare(&config, own).map_err(refusal)?;
+    let (rules, unknown) = authority::rules(&config.control, own);
+    for words in unknown {
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
+    }
     let terminal = if shell { Saved::of_own_terminal() } else { None };
     let executables = workers::Executables::open(terminal.is_some()).map_err(refusal)?;
     let event_log = startup::open_event_log(&config.supervisor.event_log, own.is_root()).map_err(refusal)?;
@@ -149,7 +154,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
     let cgroups = leftovers::clear(&config.supervisor.runtime_dir);
     let mut reactor = reactor::Reactor::new().map_err(failed("epoll"))?;
     reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
-    let control = control::Control::new(&mut reactor, listener, own).map_err(failed("the control socket"))?;
+    let control = control::Control::new(&mut reactor, listener).map_err(failed("the control socket"))?;
 
     let core = Core {
         reactor,
@@ -165,6 +170,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
         own_uid: own,
         source,
         config,
+        rules,
         fleet: crate::policy::fleet::Fleet::default(),
         clones: clones::Clones::default(),
         spawner: None,

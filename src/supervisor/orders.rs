@@ -10,7 +10,7 @@ use crate::system::clock;
 use crate::system::signals::Arrived;
 
 use super::core::{ConfigSource, Core};
-use super::{load, startup};
+use super::{authority, load, startup};
 
 /// So much of the faults goes into the event of a rejected configuration.
 const FAULTS_IN_EVENT: usize = 2000;
@@ -67,11 +67,15 @@ impl Core {
                 return Err(faults);
             }
         };
-        let warnings = config.warnings.iter().map(ToString::to_string).collect();
+        let (rules, unknown) = authority::rules(&config.control, self.own_uid);
+        let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(unknown.iter().map(|words| format!("warning: {words}")));
         let mut plan = self.fleet.plan(&config.programs);
         plan.needs_restart = self.keep_what_needs_restart(&mut config);
         if !dry_run {
-            self.apply(config, &plan);
+            // From the next call on, also of those who are connected.
+            self.rules = rules;
+            self.apply(config, &plan, &unknown);
         }
         Ok((plan, warnings))
     }
@@ -94,9 +98,10 @@ impl Core {
         differ
     }
 
-    fn apply(&mut self, config: Config, plan: &Plan) {
+    fn apply(&mut self, config: Config, plan: &Plan, unknown: &[String]) {
         let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
-        let new_rights = config.control != self.config.control;
+        let (old, new) = (&self.config.control, &config.control);
+        let new_rights = (old.mode, &old.group) != (new.mode, &new.group);
         self.config = config;
         if new_format {
             self.send_event_log();
@@ -107,6 +112,10 @@ impl Core {
         let mut words = plan.counts();
         if !plan.needs_restart.is_empty() {
             words.push_str(&format!("; takes a restart of the supervisor: {}", plan.needs_restart.join(", ")));
+        }
+        for unknown in unknown {
+            words.push_str("; ");
+            words.push_str(unknown);
         }
         self.record(Kind::ConfigReloaded, Facts::message(words));
         let before: Vec<ProcessId> = self.fleet.members().map(|(id, _)| id.clone()).collect();

@@ -64,7 +64,7 @@ impl Core {
             Source::Worker(role) => self.hear_worker(role, event),
             Source::Dialer => self.take_connections(),
             Source::Listener => {
-                for words in self.control.accept(&mut self.reactor, clock::now()) {
+                for words in self.control.accept(&mut self.reactor, &self.rules, clock::now()) {
                     self.record(Kind::ControlDenied, Facts::message(words));
                 }
             }

@@ -113,6 +113,20 @@ fn group_list(entry: &User, gid: Gid) -> Result<Vec<Gid>, (i32, String)> {
         .map_err(|errno| (errno as i32, format!("its groups could not be listed: {}", errno.desc())))
 }
 
+/// The number of a user. One that is written as a number needs no account.
+///
+/// # Errors
+/// No such user; a database that failed.
+pub fn user_id(user: &Account) -> Result<Uid, Unknown> {
+    match user {
+        Account::Id(id) => Ok(Uid(*id)),
+        Account::Name(_) => match find_user(user)? {
+            Some(entry) => Ok(Uid(entry.uid.as_raw())),
+            None => Err(unknown(user, 0, "no such user")),
+        },
+    }
+}
+
 /// The number of a group.
 ///
 /// # Errors
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(look_up(&user, None, None).map_err(|e| e.error), Err("no such user".to_owned()));
         let number = Account::Id(3_999_999_999);
         assert!(look_up(&number, None, None).is_err());
+        assert!(user_id(&user).is_err() && group_id(&Account::Name("no-such-group-here".to_owned())).is_err());
+        assert_eq!(user_id(&number), Ok(Uid(3_999_999_999)));
         let person = look_up(&number, Some(&Account::Id(77)), None).expect("a number with a group");
         assert_eq!((person.uid, person.gid, person.groups), (Uid(3_999_999_999), Gid(77), vec![Gid(77)]));
         let group = Account::Name("no-such-group-here".to_owned());

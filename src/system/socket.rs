@@ -1,6 +1,7 @@
 //! UNIX sockets between our own programs: whole messages (SEQPACKET) with descriptors beside them, and
 //! the credentials that the kernel vouches for.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,7 +13,8 @@ use nix::sys::socket::{
     setsockopt, socketpair,
 };
 
-use crate::model::id::{Pid, Uid};
+use crate::model::authority::Identity;
+use crate::model::id::{Gid, Pid, Uid};
 
 /// The longest message that travels in one packet; what is longer goes beside it in a memfd.
 pub const PACKET_MAX: usize = 48 << 10;
@@ -51,12 +53,44 @@ pub fn want_credentials(socket: impl AsFd) -> io::Result<()> {
     Ok(setsockopt(&socket, PassCred, &true)?)
 }
 
-/// The uid of whoever connected, at the time it did (SO_PEERCRED).
+/// Whoever connected, with the rights it had when it did (SO_PEERCRED, SO_PEERGROUPS): what it became
+/// since, and to whom it gave the connection, makes no difference.
 ///
 /// # Errors
-/// ENOTCONN.
-pub fn peer_uid(socket: &UnixStream) -> io::Result<Uid> {
-    Ok(Uid(getsockopt(socket, PeerCredentials)?.uid()))
+/// ENOTCONN; more groups than the kernel lets a process have.
+pub fn peer(socket: &UnixStream) -> io::Result<Identity> {
+    let credentials = getsockopt(socket, PeerCredentials)?;
+    let groups = peer_groups(socket.as_fd())?;
+    Ok(Identity { uid: Uid(credentials.uid()), gid: Gid(credentials.gid()), groups })
+}
+
+fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<BTreeSet<Gid>> {
+    /// NGROUPS_MAX of the kernel.
+    const MOST: usize = 65_536;
+    let mut room = 64;
+    loop {
+        let mut list: Vec<libc::gid_t> = vec![0; room];
+        let mut length = libc::socklen_t::try_from(size_of_val(list.as_slice())).map_err(|_| Errno::EOVERFLOW)?;
+        // SAFETY: the descriptor is open; the list is writable for `length` bytes, and the kernel writes
+        // no more than that.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                list.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        // The kernel says how many bytes it has, or would have.
+        let count = usize::try_from(length).map_err(|_| Errno::EOVERFLOW)? / size_of::<libc::gid_t>();
+        match Errno::result(result) {
+            Ok(_) if count <= list.len() => return Ok(list[..count].iter().copied().map(Gid).collect()),
+            Err(Errno::ERANGE) if count > room && count <= MOST => room = count,
+            Ok(_) | Err(Errno::ERANGE) => return Err(Errno::EOVERFLOW.into()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// Sends one message, without waiting: `WouldBlock` when the other end's queue is full.

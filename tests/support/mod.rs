@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod look;
+pub mod peers;
 pub mod proc;
 pub mod supervisor;
 pub mod terminal;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 const VALID: &str = "include = [\"conf.d/*.toml\"]\n[supervisor]\nevent_log = \"/e\"\n[control]\nmode = \"0660\"\n\
+    [[control.allow]]\nusers = [\"alice\", 1001]\nprograms = [\"w[e]b*\"]\nverbs = [\"stop\"]\n\
     [defaults]\nuser = \"nobody\"\nenv = { A = \"${host}\" }\n[programs.web]\ncmd = \"/bin/web -p ${instance}\"\n\
     umask = 0o022\nnumprocs = 3\nexitcodes = [0, 2]\nstoptime = \"1m30s\"\nlimits = { nofile = [1, 2] }\n\
     [programs.\"größe\"]\ncmd = ['/bin/x']\nlog_maxbytes = \"50MB\"\nbackoff = { initial = 1.5, factor = 2.0 }\n";

@@ -1,4 +1,5 @@
 //! The configuration as a whole: files in, programs or faults out.
+mod allow;
 mod any_text;
 mod faults;
 mod values_in_force;

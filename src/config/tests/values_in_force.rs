@@ -176,7 +176,8 @@ fn the_supervisor_and_its_socket_have_defaults_that_follow_the_directories() {
     assert_eq!(config.supervisor.event_log, Path::new("/var/log/taskmaster/events.log"));
     assert_eq!(config.supervisor.event_log_format, EventLogFormat::Text);
     assert_eq!(config.supervisor.shutdown_timeout, Duration::from_secs(30));
-    assert_eq!(config.control, Control { socket: "/run/taskmaster/control.sock".into(), mode: 0o660, group: None });
+    let socket = "/run/taskmaster/control.sock".into();
+    assert_eq!(config.control, Control { socket, mode: 0o660, group: None, allow: Vec::new() });
     let config = good(
         "[supervisor]\nlog_dir = \"/l\"\nruntime_dir = \"/r\"\nevent_log_format = \"json\"\nshutdown_timeout = 5\n\
          [control]\nmode = \"0600\"\ngroup = \"taskmaster\"\n",
@@ -224,7 +225,8 @@ fn what_is_odd_is_a_warning_and_no_fault() {
             "taskmaster.toml:1:12: warning: no file matches `conf.d/*.toml`\n    \
                  1 | include = [\"conf.d/*.toml\"]\n      |            ^^^^^^^^^^^^^^^",
             "taskmaster.toml:2:16: warning: every user of this machine can connect to the socket\n    \
-                 2 | control.mode = \"0666\"\n      |                ^^^^^^",
+                 2 | control.mode = \"0666\"\n      |                ^^^^^^ and may do nothing there: there is no \
+             [[control.allow]]",
             "taskmaster.toml:5:8: warning: only root can start programs as another user: this fails if `u` is not \
              your own name\n    5 | user = \"u\"\n      |        ^^^",
         ]

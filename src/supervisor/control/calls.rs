@@ -1,12 +1,20 @@
-//! What each call does, one function a method.
+//! What each call does, one function a method, once it is seen that the caller may.
+//!
+//! To a client, processes that it may do nothing with are not there: `all` and globs leave them out, and
+//! their names are as unknown as any other. What it sees and may not touch refuses the whole command.
+
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::model::authority::Verb;
+use crate::model::event::{Event, Facts, Kind};
 use crate::model::id::ProcessId;
 use crate::model::signal::Signal;
 use crate::model::state::State;
 use crate::policy::lifecycle::Input;
+use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
     ChangeCall, ChangeReply, ChangeResult, DESCRIPTION, EventsCall, EventsReply, INTERFACE, Method, NoParameters,
@@ -15,6 +23,7 @@ use crate::protocol::control::{
 };
 use crate::protocol::logger::ToLogger;
 use crate::protocol::varlink::{Reply, SERVICE_DESCRIPTION, SERVICE_INTERFACE};
+use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
@@ -28,38 +37,57 @@ const EVENTS_BY_DEFAULT: usize = 20;
 /// An answer at once, or one that comes later by itself.
 type Answer = Result<Option<Reply>, Refusal>;
 
-/// Carries out a call.
+/// Who asks.
+struct Caller {
+    client: ClientId,
+    peer: Peer,
+}
+
+/// Carries out a call, if the caller may.
 pub fn handle(core: &mut Core, request: Request) {
-    let Request { client, call } = request;
-    let answer = match call.method.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
-        Some(name) => match Method::ALL.into_iter().find(|method| method.name() == name) {
-            Some(method) => dispatch(core, client, method, call.parameters, call.more),
-            None => Err(Refusal::MethodNotFound { method: call.method }),
-        },
-        None => service(&call.method, call.parameters).map(Some),
-    };
+    let Request { client, peer, call } = request;
+    let caller = Caller { client, peer };
+    let answer = core.rules.admit(&caller.peer).map_err(not_permitted).and_then(|()| {
+        match call.method.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
+            Some(name) => match Method::ALL.into_iter().find(|method| method.name() == name) {
+                Some(method) => dispatch(core, &caller, method, call.parameters, call.more),
+                None => Err(Refusal::MethodNotFound { method: call.method }),
+            },
+            None => service(&call.method, call.parameters).map(Some),
+        }
+    });
     match answer {
         Ok(Some(reply)) => core.answer(client, &reply),
         Ok(None) => {}
-        Err(refusal) => core.answer(client, &refusal),
+        Err(refusal) => {
+            if let Refusal::NotPermitted { verb, rule } = &refusal
+                && let Some(words) = core.control.denied(verb, rule, clock::now())
+            {
+                core.record(Kind::ControlDenied, Facts::message(words));
+            }
+            core.answer(client, &refusal);
+        }
     }
 }
 
-fn dispatch(core: &mut Core, client: ClientId, method: Method, parameters: Value, more: bool) -> Answer {
+fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value, more: bool) -> Answer {
+    if !method.verb().is_of_programs() {
+        core.rules.judge(&caller.peer, method.verb(), Target::All).map_err(not_permitted)?;
+    }
     match method {
-        Method::Status => status(core, &read(parameters)?),
-        Method::Start => change(core, client, &read(parameters)?, Change::Start),
-        Method::Stop => change(core, client, &read(parameters)?, Change::Stop),
-        Method::Restart => change(core, client, &read(parameters)?, Change::Restart),
-        Method::Signal => signal(core, &read(parameters)?),
+        Method::Status => status(core, caller, &read(parameters)?),
+        Method::Start => change(core, caller, &read(parameters)?, Change::Start),
+        Method::Stop => change(core, caller, &read(parameters)?, Change::Stop),
+        Method::Restart => change(core, caller, &read(parameters)?, Change::Restart),
+        Method::Signal => signal(core, caller, &read(parameters)?),
         Method::Reload => reload(core, &read(parameters)?),
         Method::Reopen => {
             let NoParameters {} = read(parameters)?;
             core.reopen_logs();
             Ok(Some(Reply::done(NoParameters {})))
         }
-        Method::Tail => tail(core, client, &read(parameters)?, more),
-        Method::Events => events(core, client, &read(parameters)?, more),
+        Method::Tail => tail(core, caller, &read(parameters)?, more),
+        Method::Events => events(core, caller, &read(parameters)?, more),
         Method::Version => {
             let NoParameters {} = read(parameters)?;
             let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -70,7 +98,7 @@ fn dispatch(core: &mut Core, client: ClientId, method: Method, parameters: Value
             if core.fleet.is_shutting_down() {
                 return Err(Refusal::ShuttingDown {});
             }
-            core.answer(client, &Reply::done(NoParameters {}));
+            core.answer(caller.client, &Reply::done(NoParameters {}));
             core.shut_down("a client asked for it");
             Ok(None)
         }
@@ -87,6 +115,10 @@ fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
         let parameter = named.and_then(|rest| rest.split('`').next()).unwrap_or("parameters").to_owned();
         Refusal::InvalidParameter { parameter, message: Some(message) }
     })
+}
+
+fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
+    Refusal::NotPermitted { verb, rule }
 }
 
 fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
@@ -120,25 +152,45 @@ fn service(method: &str, parameters: Value) -> Result<Reply, Refusal> {
     }
 }
 
-fn select(core: &Core, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
-    selector::select(selectors, core.fleet.selectable())
-        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })
-}
-
-/// The processes that a command names: it must name some.
-fn select_some(core: &Core, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
+/// The processes that a command names, of those that the caller sees: it must name some, and the caller
+/// must be allowed to do this to each.
+fn select(core: &Core, caller: &Caller, verb: Verb, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
     if selectors.is_empty() {
         return Err(invalid("selectors", "name at least one process, program or group, or `all`"));
     }
-    select(core, selectors)
+    let visible = authority::visible(&core.rules, &core.fleet, &caller.peer, None);
+    let chosen = selector::select(selectors, visible.iter().copied())
+        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })?;
+    if chosen.is_empty() {
+        core.rules.judge_some(&caller.peer, verb).map_err(not_permitted)?;
+    }
+    for program in chosen.iter().filter_map(|id| core.fleet.member(id)).map(|member| &*member.program) {
+        core.rules.judge(&caller.peer, verb, Target::of(program)).map_err(not_permitted)?;
+    }
+    Ok(chosen)
 }
 
-fn status(core: &Core, call: &StatusCall) -> Answer {
-    let ids = if call.selectors.is_empty() {
-        core.fleet.members().map(|(id, _)| id.clone()).collect()
-    } else {
-        select(core, &call.selectors)?
-    };
+/// The processes whose status is asked: of those whose status the caller may know.
+fn select_status(core: &Core, caller: &Caller, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
+    if selectors.is_empty() {
+        core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
+        let may = |program| core.rules.may(&caller.peer, Verb::Status, Target::of(program));
+        let members = core.fleet.members().filter(|(_, member)| may(&member.program));
+        return Ok(members.map(|(id, _)| id.clone()).collect());
+    }
+    let known = authority::visible(&core.rules, &core.fleet, &caller.peer, Some(Verb::Status));
+    match selector::select(selectors, known.iter().copied()) {
+        Ok(chosen) => {
+            core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
+            Ok(chosen)
+        }
+        // What is seen for another reason is refused; what is not seen is not there.
+        Err(_) => select(core, caller, Verb::Status, selectors),
+    }
+}
+
+fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
+    let ids = select_status(core, caller, &call.selectors)?;
     let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
     let processes = ids.iter().filter_map(|id| {
         let member = core.fleet.member(id)?;
@@ -154,12 +206,17 @@ enum Change {
     Restart,
 }
 
-fn change(core: &mut Core, client: ClientId, call: &ChangeCall, change: Change) -> Answer {
+fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -> Answer {
+    let verb = match change {
+        Change::Start => Verb::Start,
+        Change::Stop => Verb::Stop,
+        Change::Restart => Verb::Restart,
+    };
+    let ids = select(core, caller, verb, &call.selectors)?;
     if core.fleet.is_shutting_down() && change != Change::Stop {
         return Err(Refusal::ShuttingDown {});
     }
-    let ids = select_some(core, &call.selectors)?;
-    let mut pending = Pending::new(client);
+    let mut pending = Pending::new(caller.client);
     let mut inputs = Vec::new();
     for id in &ids {
         let Some(member) = core.fleet.member(id) else { continue };
@@ -202,11 +259,11 @@ fn change(core: &mut Core, client: ClientId, call: &ChangeCall, change: Change) 
     Ok(None)
 }
 
-fn signal(core: &Core, call: &SignalCall) -> Answer {
+fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
     let signal = Signal::parse(&call.signal)
         .ok_or_else(|| invalid("signal", format!("{} is not a signal", crate::model::text::quoted(&call.signal))))?;
     let mut results = Vec::new();
-    for id in select_some(core, &call.selectors)? {
+    for id in select(core, caller, Verb::Signal, &call.selectors)? {
         let Some(member) = core.fleet.member(&id) else { continue };
         // Before it is executed a signal would meet the spawner's clone instead of the program.
         let target = core.clones.pidfd_of(&id).filter(|_| member.life.since.is_some());
@@ -228,7 +285,7 @@ fn reload(core: &mut Core, call: &ReloadCall) -> Answer {
     Ok(Some(Reply::done(ReloadReply { plan, warnings })))
 }
 
-fn tail(core: &mut Core, client: ClientId, call: &TailCall, more: bool) -> Answer {
+fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer {
     if call.follow && !more {
         return Err(invalid("follow", "follow needs a call with `more`"));
     }
@@ -236,30 +293,35 @@ fn tail(core: &mut Core, client: ClientId, call: &TailCall, more: bool) -> Answe
         return Err(invalid("lines", format!("at most {TAIL_LINES_MAX}")));
     }
     // The connection goes to the logger as it is: what waits here would be lost.
-    if core.control.has_unread(client) {
+    if core.control.has_unread(caller.client) {
         return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
     }
-    let ids = select_some(core, &call.selectors)?;
+    let ids = select(core, caller, Verb::Tail, &call.selectors)?;
     if ids.len() > 1 && !more {
         return Err(invalid("selectors", "several processes need a call with `more`"));
     }
     let tails = ids.iter().map(|id| core.output.tail(id, call.channel)).collect();
     let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
-    core.hand_to_logger(client, message).map_err(|message| Refusal::Failed { message })?;
+    core.hand_to_logger(caller.client, message).map_err(|message| Refusal::Failed { message })?;
     Ok(None)
 }
 
-fn events(core: &mut Core, client: ClientId, call: &EventsCall, more: bool) -> Answer {
+fn events(core: &mut Core, caller: &Caller, call: &EventsCall, more: bool) -> Answer {
     if call.follow && !more {
         return Err(invalid("follow", "follow needs a call with `more`"));
     }
-    let events = match call.since {
-        Some(seq) => core.journal.since(seq).map(|event| (**event).clone()).collect(),
-        None => core.journal.last(EVENTS_BY_DEFAULT).map(|event| (**event).clone()).collect(),
+    core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
+    let heard = |event: &&Rc<Event>| {
+        let target = authority::target(&core.fleet, event);
+        core.rules.may(&caller.peer, Verb::Status, target)
     };
+    let most = if call.since.is_some() { usize::MAX } else { EVENTS_BY_DEFAULT };
+    let newest_first = core.journal.since(call.since.unwrap_or(0)).rev().filter(heard).take(most);
+    let mut events: Vec<Event> = newest_first.map(|event| (**event).clone()).collect();
+    events.reverse();
     let reply = EventsReply { events, lost: 0 };
     if call.follow {
-        core.follow(client, &Reply::continues(reply));
+        core.follow(caller.client, &Reply::continues(reply));
         return Ok(None);
     }
     Ok(Some(Reply::done(reply)))

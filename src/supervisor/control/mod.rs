@@ -5,6 +5,8 @@
 //! answers. One that does not read, or reads slowly, delays nobody but itself.
 
 pub mod calls;
+mod denials;
+mod room;
 pub mod view;
 pub mod waiters;
 
@@ -12,23 +14,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::model::event::Event;
-use crate::model::id::Uid;
 use crate::model::time::Moment;
-use crate::policy::permission::{self, Peer};
+use crate::policy::permission::{Missing, Peer, Rules};
 use crate::protocol::control::{EventsReply, Refusal};
 use crate::protocol::frame::{CALL_MAX, Decoder, encode};
 use crate::protocol::varlink::{Call, INVALID_PARAMETER, Reply};
 use crate::system::{socket, stdio};
 
+use denials::Denials;
+use room::Guest;
+
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
-/// The most clients at once.
-const CLIENTS_MAX: usize = 256;
 /// Bytes read from a client in one turn of the loop.
 const READ_PER_TURN: usize = 64 << 10;
 /// Unread answers beyond this count as lost for a follower of events.
@@ -39,14 +42,13 @@ const ANSWERS_BACKLOG: usize = 256 << 10;
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
 const DENIED_PATIENCE: Duration = Duration::from_secs(5);
-/// At most one event about refusals in this time.
-const DENIED_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Client {
     stream: UnixStream,
     token: u64,
     /// `Err`: refused at connect, for this reason, and not listened to until this moment.
-    standing: Result<Peer, (String, Moment)>,
+    standing: Result<Peer, (Missing, Moment)>,
+    guest: Guest,
     decoder: Decoder,
     out: Vec<u8>,
     /// A call is being answered: nothing is read meanwhile.
@@ -61,13 +63,13 @@ struct Client {
 /// A call that a client made.
 pub struct Request {
     pub client: ClientId,
+    pub peer: Peer,
     pub call: Call,
 }
 
 pub struct Control {
     listener: UnixListener,
     listener_token: u64,
-    own: Uid,
     clients: BTreeMap<ClientId, Client>,
     next: u64,
     /// Clients with a whole call that waits for its turn.
@@ -75,26 +77,23 @@ pub struct Control {
     /// Given up when there are no descriptors left, to accept and close what would otherwise be
     /// reported for ever.
     spare: Option<OwnedFd>,
-    denied_at: Option<Moment>,
-    denied_since: u64,
+    denials: Denials,
 }
 
 impl Control {
     /// # Errors
     /// EMFILE.
-    pub fn new(reactor: &mut Reactor, listener: UnixListener, own: Uid) -> io::Result<Self> {
+    pub fn new(reactor: &mut Reactor, listener: UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener_token = reactor.add(&listener, Source::Listener)?;
         Ok(Self {
             listener,
             listener_token,
-            own,
             clients: BTreeMap::new(),
             next: 0,
             runnable: VecDeque::new(),
             spare: stdio::null(false).ok(),
-            denied_at: None,
-            denied_since: 0,
+            denials: Denials::default(),
         })
     }
 
@@ -104,19 +103,22 @@ impl Control {
     }
 
     /// Takes new clients. Gives what is to be told about refused ones.
-    pub fn accept(&mut self, reactor: &mut Reactor, now: Moment) -> Vec<String> {
+    pub fn accept(&mut self, reactor: &mut Reactor, rules: &Rules, now: Moment) -> Vec<String> {
         let mut told = Vec::new();
         for _ in 0..ACCEPT_PER_TURN {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    let standing = match socket::peer_uid(&stream) {
-                        Ok(uid) => permission::judge(Peer::Client(uid), self.own).map(|()| Peer::Client(uid)),
-                        Err(error) => Err(format!("its credentials are not known: {error}")),
+                    let standing = standing(&stream, rules);
+                    let guest = match &standing {
+                        Ok(peer) if rules.is_owner(peer) => Guest::Owner,
+                        Ok(Peer::Client(who)) => Guest::User(who.uid),
+                        Ok(Peer::Starter) => Guest::Owner,
+                        Err(missing) => {
+                            told.extend(self.denied(&missing.verb, &missing.rule, now));
+                            Guest::Refused
+                        }
                     };
-                    if let Err(reason) = &standing {
-                        told.extend(self.denial(reason, now));
-                    }
-                    self.add(reactor, stream, standing, now);
+                    self.add(reactor, stream, standing, guest, now);
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     self.spare = None;
@@ -130,41 +132,44 @@ impl Control {
         told
     }
 
-    /// One message for many refusals, so that nobody fills the log by knocking.
-    fn denial(&mut self, reason: &str, now: Moment) -> Option<String> {
-        if self.denied_at.is_some_and(|at| now.since(at) < DENIED_INTERVAL) {
-            self.denied_since += 1;
-            return None;
-        }
-        self.denied_at = Some(now);
-        let more = std::mem::take(&mut self.denied_since);
-        let words = format!("a client was refused; what would allow it: {reason}");
-        Some(if more == 0 { words } else { format!("{words}; {more} more refusals before this one") })
+    /// Somebody may not do this. Gives what is to be told of it, if anything.
+    pub fn denied(&mut self, verb: &str, rule: &str, now: Moment) -> Option<String> {
+        self.denials.note(verb, rule, now)
     }
 
     /// A connection that the core made itself, for the shell on its terminal.
     pub fn add_starter(&mut self, reactor: &mut Reactor, connection: OwnedFd, now: Moment) {
-        self.add(reactor, UnixStream::from(connection), Ok(Peer::Starter), now);
+        self.add(reactor, UnixStream::from(connection), Ok(Peer::Starter), Guest::Owner, now);
     }
 
-    fn add(&mut self, reactor: &mut Reactor, stream: UnixStream, standing: Result<Peer, String>, now: Moment) {
-        let full = self.clients.len() >= CLIENTS_MAX;
+    fn add(
+        &mut self,
+        reactor: &mut Reactor,
+        stream: UnixStream,
+        standing: Result<Peer, Missing>,
+        guest: Guest,
+        now: Moment,
+    ) {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        self.next += 1;
-        let id = ClientId(self.next);
-        if full {
-            let refusal = Refusal::Busy { message: format!("{CLIENTS_MAX} clients are connected already") };
+        if let Some(message) = room::is_full(guest, self.clients.values().map(|client| client.guest)) {
+            let refusal = match standing {
+                Ok(_) => Refusal::Busy { message },
+                Err(Missing { verb, rule }) => Refusal::NotPermitted { verb, rule },
+            };
             // If it does not fit into an empty socket's buffer, nothing would.
             let _ = (&stream).write(&encode(&refusal));
             return;
         }
+        self.next += 1;
+        let id = ClientId(self.next);
         let Ok(token) = reactor.add(&stream, Source::Client(id)) else { return };
         let client = Client {
             stream,
             token,
-            standing: standing.map_err(|reason| (reason, now + DENIED_PATIENCE)),
+            standing: standing.map_err(|missing| (missing, now + DENIED_PATIENCE)),
+            guest,
             decoder: Decoder::new(CALL_MAX),
             out: Vec::new(),
             busy: false,
@@ -249,17 +254,20 @@ impl Control {
 
     fn understand(&mut self, reactor: &mut Reactor, id: ClientId, frame: &[u8]) -> Option<Request> {
         let client = self.clients.get_mut(&id)?;
-        if let Err((reason, _)) = &client.standing {
-            let refusal = Refusal::NotPermitted { verb: "connect".to_owned(), rule: reason.clone() };
-            self.refuse_and_close(reactor, id, &refusal);
-            return None;
-        }
+        let peer = match &client.standing {
+            Ok(peer) => peer.clone(),
+            Err((Missing { verb, rule }, _)) => {
+                let refusal = Refusal::NotPermitted { verb: verb.clone(), rule: rule.clone() };
+                self.refuse_and_close(reactor, id, &refusal);
+                return None;
+            }
+        };
         match serde_json::from_slice::<Call>(frame) {
             Ok(call) => {
                 client.busy = true;
                 client.oneway = call.oneway;
                 self.watch(reactor, id);
-                Some(Request { client: id, call })
+                Some(Request { client: id, peer, call })
             }
             Err(error) => {
                 let parameters = serde_json::json!({ "parameter": "call", "message": error.to_string() });
@@ -308,10 +316,11 @@ impl Control {
         }
     }
 
-    /// Tells an event to all who follow.
-    pub fn tell(&mut self, reactor: &mut Reactor, event: &Event) {
+    /// Tells an event to all who follow and may hear of it.
+    pub fn tell(&mut self, reactor: &mut Reactor, event: &Event, may_hear: impl Fn(&Peer) -> bool) {
+        let is_told = |client: &Client| client.following.is_some() && client.standing.as_ref().is_ok_and(&may_hear);
         let followers: Vec<ClientId> =
-            self.clients.iter().filter(|(_, client)| client.following.is_some()).map(|(id, _)| *id).collect();
+            self.clients.iter().filter(|(_, client)| is_told(client)).map(|(id, _)| *id).collect();
         for id in followers {
             let Some(client) = self.clients.get_mut(&id) else { continue };
             let Some(lost) = &mut client.following else { continue };
@@ -391,6 +400,16 @@ impl Control {
             self.flush(reactor, id);
         }
     }
+}
+
+/// As whom somebody has connected, if it may ask anything.
+fn standing(stream: &UnixStream, rules: &Rules) -> Result<Peer, Missing> {
+    let identity = socket::peer(stream).map_err(|error| Missing {
+        verb: "connect".to_owned(),
+        rule: format!("none, since the kernel does not say who it is: {error}"),
+    })?;
+    let peer = Peer::Client(Rc::new(identity));
+    rules.admit(&peer).map(|()| peer)
 }
 
 fn read_some(client: &mut Client) -> io::Result<()> {
