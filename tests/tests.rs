@@ -10,6 +10,7 @@ mod failures;
 mod main_job;
 mod output;
 mod reload;
+mod sandbox;
 mod shell;
 mod stops;
 mod structure;
@@ -18,6 +19,9 @@ mod support;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
+    if let Some(worker) = sandbox::worker_to_play() {
+        return sandbox::play(&worker);
+    }
     let arguments = Arguments::from_args();
     let modules = [
         check::trials(),
@@ -27,6 +31,7 @@ fn main() {
         main_job::trials(),
         output::trials(),
         reload::trials(),
+        sandbox::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),

@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use crate::model::stage::{Stage, StartFailure};
-use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
-use crate::system::{credentials, execute, file, limits, signals, stdio};
+use crate::protocol::spawner::{Command, Identity, SinkId, StartSpec, Target};
+use crate::system::{capability, credentials, execute, file, limits, signals, stdio};
 
 use super::environment::Environment;
 use super::files::{self, Located};
@@ -41,6 +41,7 @@ pub fn become_program(
     set_umask(spec)?;
     set_limits(spec)?;
     identity::set_groups(&who)?;
+    empty_bounding_set(spec)?;
     identity::set_user(&who)?;
     set_death_signal(spec)?;
     opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who, None))?);
@@ -145,6 +146,18 @@ fn set_limits(spec: &StartSpec) -> Step {
             .map_err(|error| failure(Stage::Limits, format!("({})", resource.name()), &error))?;
     }
     Ok(())
+}
+
+/// A worker has no use for any capability, and after the change of user no right to give them up. Without
+/// that right now it has none to give up.
+fn empty_bounding_set(spec: &StartSpec) -> Step {
+    match spec.identity {
+        Identity::Worker { .. } => match capability::drop_all_bounding() {
+            Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(failure(Stage::User, "", &error)),
+            Ok(()) | Err(_) => Ok(()),
+        },
+        Identity::Account { .. } | Identity::Unchanged => Ok(()),
+    }
 }
 
 /// After the change of user, which clears it. Whoever lost the supervisor before this would never hear

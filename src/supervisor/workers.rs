@@ -11,6 +11,7 @@ use crate::model::time::Moment;
 use crate::protocol::spawner::Ticket;
 use crate::system::file;
 
+use super::permit::Permits;
 use super::reactor::Link;
 use super::role::Role;
 
@@ -75,6 +76,10 @@ pub struct Worker {
     /// Started at, to tell a worker that cannot run from one that died.
     started: Option<Moment>,
     failures: u32,
+    /// What it may say now.
+    pub permits: Permits,
+    /// What it said that it may not, until that is told.
+    pub fault: Option<String>,
     /// Not before this.
     pub next_start: Option<Moment>,
 }
@@ -89,6 +94,7 @@ impl Worker {
         self.ticket = Some(ticket);
         self.link = link;
         self.ready = false;
+        self.permits = Permits::default();
         self.started = Some(now);
         self.next_start = None;
     }

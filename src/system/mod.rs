@@ -4,6 +4,7 @@
 //! errno.
 
 pub mod account;
+pub mod capability;
 pub mod cgroup;
 pub mod clock;
 pub mod clone;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod limits;
 pub mod poll;
 pub mod process;
+pub mod sandbox;
 pub mod signals;
 pub mod socket;
 pub mod stdio;
