@@ -9,6 +9,7 @@ mod demo;
 mod failures;
 mod main_job;
 mod output;
+mod privileges;
 mod reload;
 mod sandbox;
 mod shell;
@@ -30,6 +31,7 @@ fn main() {
         failures::trials(),
         main_job::trials(),
         output::trials(),
+        privileges::trials(),
         reload::trials(),
         sandbox::trials(),
         shell::trials(),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::env_file::EnvFile;
 use super::fault::{Kind, Place, Sink};
 use super::table::shown;
 use super::{Environment, Supervisor};
@@ -21,6 +22,7 @@ pub struct Placed<'a> {
     pub group_name: Option<Place<'a>>,
     pub stdout: Option<Place<'a>>,
     pub stderr: Option<Place<'a>>,
+    pub env_file: Option<(EnvFile, Place<'a>)>,
 }
 
 pub fn group_names(programs: &[Placed<'_>], sink: &Sink) {

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod confine;
+mod env_file;
 mod expand;
 mod fault;
 mod include;
@@ -53,6 +55,9 @@ pub trait Files {
     /// # Errors
     /// Says why they cannot be listed, in words, without the pattern.
     fn glob(&mut self, pattern: &str) -> Result<Vec<PathBuf>, String>;
+
+    /// Whether there is anything by this name.
+    fn exists(&mut self, path: &Path) -> bool;
 }
 
 /// What must be known of the machine and of who starts the supervisor.
@@ -138,8 +143,9 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
     if sections.programs.is_empty() {
         sink.warn_absence(top, "no programs are configured");
     }
-    let programs: Vec<Placed<'_>> =
+    let mut programs: Vec<Placed<'_>> =
         sections.programs.into_iter().filter_map(|header| program(&header, &defaults)).collect();
+    programs.iter_mut().for_each(|placed| add_env_file(placed, files, sink));
     check::group_names(&programs, sink);
     if check::process_count(&programs, sink) {
         check::log_files(&programs, &supervisor, environment, sink);
@@ -297,13 +303,42 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
     }
     let place = table.header;
     table.finish();
+    if let (Some(kept), Some(bounding)) = (
+        keys.capabilities.or(&defaults.capabilities).value(),
+        keys.capability_bounding.or(&defaults.capability_bounding).value(),
+    ) && let missing = kept.without(*bounding)
+        && !missing.is_empty()
+    {
+        let place = keys.capability_bounding.or(&defaults.capability_bounding).place().unwrap_or(place);
+        let message = format!("`capabilities` keeps what `capability_bounding` does not let it have: {missing}");
+        context.sink.report(place, Kind::Value, &message, None);
+    }
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,
         header: place,
         group_name: keys.group_name.or(&defaults.group_name).place(),
         stdout: keys.stdout.or(&defaults.stdout).place(),
         stderr: keys.stderr.or(&defaults.stderr).place(),
+        env_file: keys
+            .env_file
+            .or(&defaults.env_file)
+            .value()
+            .cloned()
+            .zip(keys.env_file.or(&defaults.env_file).place()),
     })
+}
+
+/// Adds the variables of the program's `env_file`; those of `env` win.
+fn add_env_file(placed: &mut Placed<'_>, files: &mut dyn Files, sink: &Sink) {
+    let Some((file, place)) = &placed.env_file else { return };
+    match env_file::read(file, files) {
+        Ok(variables) => {
+            for (name, value) in variables {
+                placed.program.exec.env.entry(name).or_insert(value);
+            }
+        }
+        Err(words) => sink.report(*place, Kind::Value, &format!("`env_file`: {words}"), None),
+    }
 }
 
 type Reader = fn(&mut Table<'_>);

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Environment;
+use super::env_file::EnvFile;
 use super::expand::{self, Names, Target};
 use super::table::{Given, Item, Table};
-use super::{quantity, values};
+use super::{confine, env_file, quantity, values};
+use crate::model::capability::CapabilitySet;
 use crate::model::id::{Account, ProgramName};
 use crate::model::program::{
-    AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, KillMode, Limit, NUMPROCS_MAX, OnSupervisorDeath, Output,
-    Program, Resource, RestartLimit, Watch,
+    AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, IoPriority, Keyring, KillMode, Limit, NUMPROCS_MAX,
+    OnSupervisorDeath, Output, Program, Resource, RestartLimit, Watch,
 };
 use crate::model::signal::Signal;
 
@@ -30,7 +32,14 @@ pub struct Keys<'a> {
     pub inherit_env: Given<'a, InheritEnv>,
     pub no_new_privileges: Given<'a, bool>,
     pub limits: Given<'a, BTreeMap<Resource, Limit>>,
+    pub capabilities: Given<'a, CapabilitySet>,
+    pub capability_bounding: Given<'a, CapabilitySet>,
     pub nice: Given<'a, i32>,
+    pub ioprio: Given<'a, IoPriority>,
+    pub cpu_affinity: Given<'a, BTreeSet<u16>>,
+    pub keyring: Given<'a, Keyring>,
+    pub mdwe: Given<'a, bool>,
+    pub env_file: Given<'a, EnvFile>,
     pub oom_score_adj: Given<'a, i32>,
     pub on_supervisor_death: Given<'a, OnSupervisorDeath>,
     pub stdout: Given<'a, Target>,
@@ -66,7 +75,16 @@ impl<'a> Keys<'a> {
             inherit_env: table.take("inherit_env", values::inherit_env),
             no_new_privileges: table.take("no_new_privileges", values::boolean),
             limits: table.take("limits", limits),
+            capabilities: table.take("capabilities", confine::capabilities),
+            capability_bounding: table.take("capability_bounding", confine::capabilities),
             nice: table.take("nice", |item| values::integer(item, -20..=19)),
+            ioprio: table.take("ioprio", confine::io_priority),
+            cpu_affinity: table.take("cpu_affinity", confine::processors),
+            keyring: table.take("keyring", |item| {
+                values::word(item, &[("private", Keyring::Private), ("inherit", Keyring::Inherit)])
+            }),
+            mdwe: table.take("mdwe", values::boolean),
+            env_file: table.take("env_file", env_file::name),
             oom_score_adj: table.take("oom_score_adj", |item| values::integer(item, -1000..=1000)),
             on_supervisor_death: table.take("on_supervisor_death", |item| {
                 values::word(item, &[("stop", OnSupervisorDeath::Stop), ("keep", OnSupervisorDeath::Keep)])
@@ -124,7 +142,13 @@ impl<'a> Keys<'a> {
                 inherit_env: given!(inherit_env).or_default(InheritEnv::Default),
                 no_new_privileges: given!(no_new_privileges).value().copied(),
                 limits: given!(limits).or_default(BTreeMap::new()),
+                capabilities: given!(capabilities).value().copied(),
+                capability_bounding: given!(capability_bounding).value().copied(),
                 nice: given!(nice).value().copied(),
+                ioprio: given!(ioprio).value().copied(),
+                cpu_affinity: given!(cpu_affinity).value().cloned(),
+                keyring: given!(keyring).value().copied(),
+                mdwe: given!(mdwe).or_default(false),
                 oom_score_adj: given!(oom_score_adj).value().copied(),
                 on_supervisor_death: given!(on_supervisor_death).or_default(OnSupervisorDeath::Stop),
                 stdout: own(given!(stdout).or_default(Target::Auto)),

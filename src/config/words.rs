@@ -4,24 +4,8 @@
 
 /// Keys that the design has and this version has not: refused, since a setting that is silently without
 /// effect is worse than one that is missing.
-const LATER: &[&str] = &[
-    "alert_to",
-    "alerts",
-    "allow",
-    "capabilities",
-    "capability_bounding",
-    "cpu_affinity",
-    "depends_on",
-    "env_file",
-    "ioprio",
-    "keyring",
-    "mdwe",
-    "notify",
-    "ready",
-    "remember",
-    "restrict_paths",
-    "tty",
-];
+const LATER: &[&str] =
+    &["alert_to", "alerts", "allow", "depends_on", "notify", "ready", "remember", "restrict_paths", "tty"];
 
 /// Words of supervisord, systemd and habit, with ours.
 const SYNONYMS: &[(&str, &str)] = &[

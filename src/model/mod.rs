@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or the environment. Whatever decides, decides with these values.
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod event;
 pub mod exit;
 pub mod id;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::capability::CapabilitySet;
 use super::id::{Account, ProgramName};
 use super::signal::Signal;
 use super::template::Template;
@@ -47,8 +48,20 @@ pub struct Execution {
     /// `None`: yes, unless the user is root.
     pub no_new_privileges: Option<bool>,
     pub limits: BTreeMap<Resource, Limit>,
+    /// Kept as ambient capabilities; everything else is dropped. `None`: not configured, which is none for
+    /// any user but root.
+    pub capabilities: Option<CapabilitySet>,
+    /// What the program and all it starts can ever have. `None`: `capabilities`; for root, all.
+    pub capability_bounding: Option<CapabilitySet>,
     /// -20 to 19.
     pub nice: Option<i32>,
+    pub ioprio: Option<IoPriority>,
+    /// The processors it may run on, from 0.
+    pub cpu_affinity: Option<BTreeSet<u16>>,
+    /// `None`: private when it runs as another user, else inherited.
+    pub keyring: Option<Keyring>,
+    /// Memory is never made executable once it was writable (PR_SET_MDWE).
+    pub mdwe: bool,
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     pub on_supervisor_death: OnSupervisorDeath,
@@ -107,6 +120,30 @@ pub enum KillMode {
     /// The main process only.
     Process,
 }
+
+/// The priority of disk access (ioprio_set(2)), with the names of systemd's IOSchedulingClass=.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoPriority {
+    /// 0 (first) to 7.
+    Realtime(u8),
+    /// 0 (first) to 7.
+    BestEffort(u8),
+    Idle,
+}
+
+/// The session keyring (keyrings(7)), with the names of systemd's KeyringMode=.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keyring {
+    /// A new one of its own.
+    Private,
+    /// The supervisor's.
+    Inherit,
+}
+
+/// The most processors that can be named.
+pub const PROCESSORS_MAX: u16 = 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,7 +249,13 @@ pub mod testing {
                 inherit_env: InheritEnv::Default,
                 no_new_privileges: None,
                 limits: BTreeMap::new(),
+                capabilities: None,
+                capability_bounding: None,
                 nice: None,
+                ioprio: None,
+                cpu_affinity: None,
+                keyring: None,
+                mdwe: false,
                 oom_score_adj: None,
                 on_supervisor_death: OnSupervisorDeath::Stop,
                 stdout: Output::Auto,

@@ -43,14 +43,20 @@ stages! {
     /// A log file that root's directories hold, opened before the change of user, or any other, as the user.
     Output "output" "opening the log file",
     Stdio "stdio" "connecting standard input and output",
-    Priority "priority" "setting nice or oom_score_adj",
+    Priority "priority" "setting nice, ioprio, cpu_affinity or oom_score_adj",
     Umask "umask" "setting the umask",
     Limits "limits" "setting resource limits",
+    Keyring "keyring" "joining a session keyring of its own",
     Groups "groups" "setting the groups",
+    /// Before the change of user: the bounding set, and keeping what is to be kept.
+    Bounding "bounding" "limiting the capabilities",
     User "user" "changing to the user",
+    /// After it: exactly the configured sets.
+    Capabilities "capabilities" "setting the capabilities",
     Deathsig "deathsig" "asking for a signal when the supervisor dies",
     Chdir "chdir" "changing to the working directory",
     NoNewPrivs "no_new_privs" "giving up new privileges",
+    Mdwe "mdwe" "denying memory that is writable and executable",
     Exec "exec" "executing the command",
     /// The start took too long, in whichever stage it was.
     Timeout "timeout" "starting in time",

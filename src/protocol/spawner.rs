@@ -5,10 +5,13 @@
 //! end without a failure means that the program runs.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
-use crate::model::program::{Limit, OnSupervisorDeath, Resource};
+use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
 use crate::model::stage::StartFailure;
 use crate::model::template::Template;
 
@@ -30,7 +33,7 @@ pub struct Request {
 #[serde(rename_all = "snake_case")]
 pub enum Job {
     /// Descriptors: report socket, then one for each of `StartSpec::descriptors`.
-    Start(StartSpec),
+    Start(Box<StartSpec>),
     /// Descriptors: report socket.
     Files(FilesSpec),
 }
@@ -53,6 +56,13 @@ pub struct StartSpec {
     /// `None`: yes, unless the user is root.
     pub no_new_privileges: Option<bool>,
     pub limits: Vec<(Resource, Limit)>,
+    pub capabilities: Option<CapabilitySet>,
+    /// `None`: `capabilities`; for root without those, all.
+    pub capability_bounding: Option<CapabilitySet>,
+    pub keyring: Keyring,
+    pub mdwe: bool,
+    pub ioprio: Option<IoPriority>,
+    pub cpu_affinity: Option<BTreeSet<u16>>,
     pub nice: Option<i32>,
     pub oom_score_adj: Option<i32>,
     pub on_supervisor_death: OnSupervisorDeath,

@@ -10,6 +10,7 @@
 mod environment;
 mod files;
 mod identity;
+mod privilege;
 mod report;
 mod start;
 

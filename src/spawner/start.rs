@@ -10,12 +10,13 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 
 use crate::model::stage::{Stage, StartFailure};
-use crate::protocol::spawner::{Command, Identity, SinkId, StartSpec, Target};
-use crate::system::{capability, credentials, execute, file, limits, signals, stdio};
+use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
+use crate::system::{credentials, execute, file, limits, schedule, signals, stdio};
 
 use super::environment::Environment;
 use super::files::{self, Located};
 use super::identity::{self, Who};
+use super::privilege::{self, Privileges};
 use super::report::{Reporter, errno, failure};
 
 type Step = Result<(), StartFailure>;
@@ -40,15 +41,18 @@ pub fn become_program(
     set_priority(spec)?;
     set_umask(spec)?;
     set_limits(spec)?;
+    privilege::leave_the_keyring(spec)?;
     identity::set_groups(&who)?;
-    empty_bounding_set(spec)?;
+    let privileges = Privileges::of(spec, &who);
+    privileges.prepare()?;
     identity::set_user(&who)?;
+    privileges.settle()?;
     set_death_signal(spec)?;
     opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who, None))?);
     reporter.opened(&opened)?;
     drop(opened);
     enter_directory(spec, &who)?;
-    give_up_privileges(spec, &who)?;
+    privilege::give_up_new(spec, &who)?;
     close_on_exec(first_free(spec))?;
     unblock_signals()?;
     reporter.executing()?;
@@ -122,10 +126,16 @@ fn connect(
     Ok(executable)
 }
 
-/// Both need rights that the user may not have.
+/// They need rights that the user may not have.
 fn set_priority(spec: &StartSpec) -> Step {
     if let Some(nice) = spec.nice {
-        credentials::set_nice(nice).map_err(|error| failure(Stage::Priority, format!("(nice {nice})"), &error))?;
+        schedule::set_nice(nice).map_err(|error| failure(Stage::Priority, format!("(nice {nice})"), &error))?;
+    }
+    if let Some(priority) = spec.ioprio {
+        schedule::set_io_priority(priority).map_err(|error| failure(Stage::Priority, "(ioprio)", &error))?;
+    }
+    if let Some(processors) = &spec.cpu_affinity {
+        schedule::set_processors(processors).map_err(|error| failure(Stage::Priority, "(cpu_affinity)", &error))?;
     }
     if let Some(score) = spec.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())
@@ -148,18 +158,6 @@ fn set_limits(spec: &StartSpec) -> Step {
     Ok(())
 }
 
-/// A worker has no use for any capability, and after the change of user no right to give them up. Without
-/// that right now it has none to give up.
-fn empty_bounding_set(spec: &StartSpec) -> Step {
-    match spec.identity {
-        Identity::Worker { .. } => match capability::drop_all_bounding() {
-            Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(failure(Stage::User, "", &error)),
-            Ok(()) | Err(_) => Ok(()),
-        },
-        Identity::Account { .. } | Identity::Unchanged => Ok(()),
-    }
-}
-
 /// After the change of user, which clears it. Whoever lost the supervisor before this would never hear
 /// of it; then there is nobody to run for.
 fn set_death_signal(spec: &StartSpec) -> Step {
@@ -175,13 +173,6 @@ fn enter_directory(spec: &StartSpec, who: &Who) -> Step {
     let home = who.person().map_or("/", |person| person.home.as_str());
     let path = directory.render(&who.name(), home);
     execute::enter_directory(&path).map_err(|error| errno(Stage::Chdir, &path, error))
-}
-
-fn give_up_privileges(spec: &StartSpec, who: &Who) -> Step {
-    if spec.no_new_privileges.unwrap_or(!who.is_root()) {
-        credentials::give_up_new_privileges().map_err(|error| failure(Stage::NoNewPrivs, "", &error))?;
-    }
-    Ok(())
 }
 
 /// Last: a stop that came meanwhile ends the clone here, before the program exists.

@@ -202,7 +202,7 @@ impl Core {
         let (ticket, report) =
             self.clones.announce(&mut self.reactor, purpose, sweep, clock::now()).map_err(prepare)?;
         let cgroup = self.remains.cgroup_for(id);
-        let request = Request { ticket, cgroup: cgroup.is_some(), job: Job::Start(spec) };
+        let request = Request { ticket, cgroup: cgroup.is_some(), job: Job::Start(Box::new(spec)) };
         passed.splice(0..0, std::iter::once(report).chain(cgroup).map(Rc::new));
         self.planned.insert(id.clone(), planned);
         if let Err(error) = self.ask_spawner(&request, passed) {

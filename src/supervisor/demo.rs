@@ -56,6 +56,10 @@ impl Files for BuiltIn {
     fn glob(&mut self, _pattern: &str) -> Result<Vec<PathBuf>, String> {
         Ok(Vec::new())
     }
+
+    fn exists(&mut self, _path: &Path) -> bool {
+        true
+    }
 }
 
 impl Demo {

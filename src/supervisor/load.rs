@@ -28,6 +28,10 @@ impl Files for TrustedFiles {
         found.sort();
         Ok(found)
     }
+
+    fn exists(&mut self, path: &Path) -> bool {
+        std::fs::symlink_metadata(path).is_ok()
+    }
 }
 
 /// Where things are when the configuration does not say.

@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::model::id::Uid;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
-use crate::system::{account, credentials, limits, process, stdio};
+use crate::system::{account, capability, credentials, limits, process, stdio};
 
 use self::core::{ConfigSource, Core};
 use options::Command;
@@ -155,6 +155,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
             root: own.is_root(),
             user: account::user_name(own),
             env: spec::Own::environment(),
+            may_raise_limits: capability::may_raise_limits(),
             descriptors,
         },
         own_uid: own,

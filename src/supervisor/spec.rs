@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::model::id::{Account, ProcessId};
-use crate::model::program::{ErrorOutput, Execution, InheritEnv, Limit, Output, Program, Resource};
+use crate::model::program::{ErrorOutput, Execution, InheritEnv, Keyring, Limit, Output, Program, Resource};
 use crate::model::template::Template;
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
@@ -16,6 +16,8 @@ pub struct Own {
     pub root: bool,
     pub user: String,
     pub env: Vec<(Bytes, Bytes)>,
+    /// It has CAP_SYS_RESOURCE, which root lacks in some containers.
+    pub may_raise_limits: bool,
     /// The limit of descriptors that it was started with, before it raised its own.
     pub descriptors: Limit,
 }
@@ -88,6 +90,12 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         login_environment: other,
         no_new_privileges: exec.no_new_privileges,
         limits: limits(own, &exec.limits),
+        capabilities: exec.capabilities,
+        capability_bounding: exec.capability_bounding,
+        keyring: exec.keyring.unwrap_or(if other { Keyring::Private } else { Keyring::Inherit }),
+        mdwe: exec.mdwe,
+        ioprio: exec.ioprio,
+        cpu_affinity: exec.cpu_affinity.clone(),
         nice: exec.nice,
         oom_score_adj: exec.oom_score_adj,
         on_supervisor_death: exec.on_supervisor_death,
@@ -109,7 +117,13 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         inherited_by_name: false,
         login_environment: false,
         no_new_privileges: Some(true),
-        limits: limits(own, &BTreeMap::new()),
+        limits: worker_limits(own),
+        capabilities: None,
+        capability_bounding: None,
+        keyring: Keyring::Private,
+        mdwe: false,
+        ioprio: None,
+        cpu_affinity: None,
         nice: None,
         oom_score_adj: None,
         on_supervisor_death: crate::model::program::OnSupervisorDeath::Keep,
@@ -117,6 +131,15 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
     }
+}
+
+/// A small limit of file sizes in the starter's shell must not end a worker that writes logs.
+fn worker_limits(own: &Own) -> Vec<(Resource, Limit)> {
+    let mut limits = limits(own, &BTreeMap::new());
+    if own.may_raise_limits {
+        limits.push((Resource::Fsize, Limit { soft: None, hard: None }));
+    }
+    limits
 }
 
 fn limits(own: &Own, configured: &BTreeMap<Resource, Limit>) -> Vec<(Resource, Limit)> {
@@ -154,7 +177,7 @@ mod tests {
     fn own(root: bool) -> Own {
         let unlimited = Limit { soft: None, hard: None };
         let env = vec![("SECRET".into(), "s".into()), ("LANG".into(), "C".into())];
-        Own { root, user: "me".to_owned(), env, descriptors: unlimited }
+        Own { root, user: "me".to_owned(), env, may_raise_limits: root, descriptors: unlimited }
     }
 
     fn names(spec: &StartSpec) -> Vec<String> {

@@ -114,7 +114,9 @@ impl Core {
             self.clones.announce(&mut self.reactor, Purpose::Worker(role), false, now).map_err(ChannelError::Io)?;
         passed.insert(0, executable);
         passed.insert(0, Rc::new(report));
-        if let Err(error) = self.ask_spawner(&Request { ticket, cgroup: false, job: Job::Start(spec) }, passed) {
+        if let Err(error) =
+            self.ask_spawner(&Request { ticket, cgroup: false, job: Job::Start(Box::new(spec)) }, passed)
+        {
             self.clones.retract(&mut self.reactor, ticket);
             return Err(error);
         }

@@ -93,12 +93,31 @@ pub fn set_death_signal(number: i32) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
-/// Sets the nice value.
+/// A session keyring of its own, empty: the supervisor's, often that of an administrator's login, stays
+/// behind.
 ///
 /// # Errors
-/// EACCES when it is lowered without the privilege.
-pub fn set_nice(nice: i32) -> io::Result<()> {
-    // SAFETY: three integers; 0 is the calling process.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+/// EDQUOT at the user's limit of keys. A kernel without keyrings has nothing to leave behind.
+pub fn join_new_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// No memory becomes executable that was writable, in this program and in all it executes (Linux 6.3).
+///
+/// # Errors
+/// EINVAL on a kernel that cannot.
+pub fn deny_writable_executable_memory() -> io::Result<()> {
+    const PR_SET_MDWE: libc::c_int = 65;
+    const REFUSE_EXEC_GAIN: libc::c_ulong = 1;
+    let zero: libc::c_ulong = 0;
+    // SAFETY: prctl(2) with PR_SET_MDWE takes integers.
+    let result = unsafe { libc::prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, zero, zero, zero) };
     Errno::result(result).map(drop).map_err(io::Error::from)
 }

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod poll;
 pub mod process;
 pub mod sandbox;
+pub mod schedule;
 pub mod signals;
 pub mod socket;
 pub mod stdio;

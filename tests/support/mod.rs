@@ -1,6 +1,7 @@
 //! What the tests share: when a test can run, a supervisor of its own in a directory of its own, and
 //! looks into /proc.
 
+pub mod account;
 pub mod look;
 pub mod proc;
 pub mod supervisor;

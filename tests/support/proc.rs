@@ -85,6 +85,12 @@ pub fn kill(pid: i64, signal: i32) {
     let _ = nix::sys::signal::kill(pid, signal);
 }
 
+/// Whether the tests themselves have a capability, by its number.
+pub fn has_capability(number: u32) -> bool {
+    let status = status(i64::from(std::process::id()));
+    u64::from_str_radix(&status["CapEff"], 16).is_ok_and(|set| set >> number & 1 == 1)
+}
+
 /// CPU time used so far, in clock ticks.
 pub fn cpu_ticks(pid: i64) -> u64 {
     let stat = stat(pid);

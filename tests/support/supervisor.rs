@@ -198,6 +198,20 @@ impl Supervisor {
         eventually(&format!("in the event log: {what}"), || self.event_log().into_iter().find(|event| is(event)))
     }
 
+    /// The events that the supervisor still has in memory.
+    pub fn recent_events(&self) -> Vec<Value> {
+        let reply = self.call("Events", json!({ "since": 0 }));
+        reply["parameters"]["events"].as_array().cloned().unwrap_or_else(|| panic!("{reply}"))
+    }
+
+    /// Waits for an event in memory: where the event log itself may be the problem.
+    #[track_caller]
+    pub fn wait_for_recent(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("among the recent events: {what}"), || {
+            self.recent_events().into_iter().find(|event| is(event))
+        })
+    }
+
     /// The kinds of the events about one process, in order.
     pub fn kinds_of(&self, process: &str) -> Vec<String> {
         let about = |event: &&Value| event["process"] == process;

@@ -31,6 +31,10 @@ impl Files for Memory {
         let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
         Ok(self.0.keys().rev().filter(|path| pattern.matches_path(path)).cloned().collect())
     }
+
+    fn exists(&mut self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
 }
 
 const TOP: &str = "/etc/taskmaster/taskmaster.toml";
