@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         test("rotated files are numbered from the newest and the oldest is removed", &[], rotation),
         test("a logger that is killed again and again costs the program nothing", &[], killed_logger),
         test("a logger that is killed at work takes with it at most what it had in hand", &[], killed_at_work),
+        test("a log that cannot be rotated is told once and again when it can", &[Need::Root], not_rotated),
         test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
     ]
 }
@@ -434,4 +435,28 @@ fn full_disk() {
     let missing: usize = (gap[0] + 1..gap[1]).map(|number| number.to_string().len() + 1).sum();
     let told = format!("; {missing} bytes were dropped");
     assert!(end["message"].as_str().is_some_and(|words| words.ends_with(&told)), "{missing} are missing: {end}");
+}
+
+/// The directory is the program's user's, who takes the right to write from it and gives it back.
+fn not_rotated() {
+    let mut supervisor = Supervisor::prepare(
+        "[programs.one]\ncmd = [\"sh\", \"-c\", 'while :; do seq 1 200; sleep 0.01; done']\nuser = \"nobody\"\nstarttime = 0\n\
+         stdout = \"@dir@/theirs/log\"\nstderr = \"discard\"\nlog_maxbytes = \"4KB\"\nlog_backups = 1\n",
+    );
+    let theirs = supervisor.path("theirs");
+    std::fs::create_dir(&theirs).expect("mkdir");
+    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).expect("chown");
+    supervisor.launch();
+    eventually("it rotates", || theirs.join("log.1").exists().then_some(()));
+    let mode = |mode| {
+        std::fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
+    };
+    mode(0o555);
+    supervisor.wait_for_event("it cannot be rotated", |event| event["kind"] == "output.failing");
+    // The program goes on, in the file that there is.
+    eventually("the file grows", || std::fs::metadata(theirs.join("log")).ok().filter(|meta| meta.len() > 40_000));
+    mode(0o755);
+    supervisor.wait_for_event("it can again", |event| event["kind"] == "output.recovered");
+    let told = |kind: &str| supervisor.event_log().iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!((told("output.failing"), told("output.recovered"), told("output.dropped")), (1, 1, 0));
 }

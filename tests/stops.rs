@@ -24,6 +24,12 @@ pub fn trials() -> Vec<Trial> {
         test("a second TERM kills at once", &[Need::Root], second_term),
         test("shutdown_timeout ends what will not end", &[Need::Root], shutdown_timeout),
         test("orphans are reaped", &[Need::Root], orphans),
+        test("a restart is over when somebody else stops the program", &[], stopped_meanwhile),
+        test(
+            "what a killed supervisor left is ended before it is started again",
+            &[Need::Root, Need::Cgroup2],
+            leftovers,
+        ),
         test("programs get their stop signal when the supervisor is killed", &[Need::Root], supervisor_killed),
         test("programs with on_supervisor_death keep go on when the supervisor is killed", &[Need::Root], kept),
     ]
@@ -410,4 +416,55 @@ fn kept() {
     supervisor.kill_hard();
     eventually("the helpers have ended", || helpers.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
     assert!(proc::is_alive(kept.0[0]));
+}
+
+fn stopped_meanwhile() {
+    let user = if crate::support::is_root() { "user = \"nobody\"" } else { "" };
+    let supervisor = Supervisor::start(&format!(
+        "[programs.one]\ncmd = [\"sh\", \"-c\", 'trap \"\" TERM; while :; do sleep 0.05; done']\nstarttime = 0\nstoptime = \"300ms\"\n{user}\n"
+    ));
+    supervisor.wait_for_state("one", "RUNNING");
+    let pid = supervisor.pid_of("one");
+    eventually("TERM is ignored", || {
+        u64::from_str_radix(proc::status(pid).get("SigIgn")?, 16).ok().filter(|set| set & (1 << 14) != 0)
+    });
+    std::thread::scope(|scope| {
+        let restart = scope.spawn(|| supervisor.call("Restart", json!({ "selectors": ["one"] })));
+        supervisor.wait_for_state("one", "STOPPING");
+        let stopped = supervisor.call("Stop", json!({ "selectors": ["one"] }));
+        assert_eq!(stopped["parameters"]["results"][0]["outcome"], "stopped");
+        // The call has a time limit of its own: a wait for ever would fail here.
+        let restarted = restart.join().expect("an answer");
+        assert_eq!(restarted["parameters"]["results"][0]["outcome"], "superseded", "{restarted}");
+    });
+    assert_eq!(supervisor.state("one"), "STOPPED");
+}
+
+/// Also from another place in the hierarchy of control groups.
+fn leftovers() {
+    let mut supervisor = Supervisor::start(
+        "[programs.keeps]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\non_supervisor_death = \"keep\"\n",
+    );
+    supervisor.wait_for_state("keeps", "RUNNING");
+    let left = supervisor.pid_of("keeps");
+    supervisor.signal(9);
+    supervisor.wait_for_end();
+    assert!(proc::is_alive(left));
+    let elsewhere = crate::support::cgroup_mount().expect("a mount").join(format!("tm-test-{}", std::process::id()));
+    std::fs::create_dir(&elsewhere).expect("a control group");
+    let procs = elsewhere.join("cgroup.procs");
+    supervisor.launch_with(|command| {
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+        let mut wrapped = std::process::Command::new("sh");
+        wrapped.args(["-c", &format!("echo $$ > {}; exec \"$@\"", procs.display()), "sh"]).arg(program).args(arguments);
+        std::os::unix::process::CommandExt::process_group(&mut wrapped, 0);
+        wrapped.stdin(std::process::Stdio::null());
+        *command = wrapped;
+    });
+    supervisor.wait_for_state("keeps", "RUNNING");
+    assert!(!proc::is_alive(left), "the old one is ended");
+    assert_ne!(supervisor.pid_of("keeps"), left);
+    assert_eq!(supervisor.stop(), 0);
+    eventually("the control group is empty", || std::fs::remove_dir(&elsewhere).ok());
 }

@@ -12,6 +12,7 @@ mod main_job;
 mod output;
 mod privileges;
 mod reload;
+mod sandbox;
 mod shell;
 mod stops;
 mod structure;
@@ -20,6 +21,9 @@ mod support;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
+    if let Some(worker) = sandbox::worker_to_play() {
+        return sandbox::play(&worker);
+    }
     let arguments = Arguments::from_args();
     let modules = [
         authority::trials(),
@@ -31,6 +35,7 @@ fn main() {
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        sandbox::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),

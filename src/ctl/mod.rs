@@ -3,7 +3,7 @@
 //!
 //! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
 //! with `show`, `results` and `stream` for what is printed; `shell`, `complete`, `history` and `watch` are
-//! the shell.
+//! the shell; `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -20,6 +20,7 @@ mod show;
 mod stream;
 mod usage;
 mod watch;
+mod zone;
 
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal};

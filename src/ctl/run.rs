@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{show, stream};
+use super::{show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -75,11 +74,11 @@ impl Session<'_> {
         if self.json {
             screen.print(&pretty(&processes))?;
         } else if !screen.terminal {
-            screen.print(&show::lines(&processes, &TimeZone::system()))?;
+            screen.print(&show::lines(&processes, zone::local()))?;
         } else if processes.is_empty() {
             screen.print("no programs are configured\n")?;
         } else {
-            screen.print(&show::table(&processes, screen.width(), screen.colour, &TimeZone::system()))?;
+            screen.print(&show::table(&processes, screen.width(), screen.colour, zone::local()))?;
         }
         let all_run = processes.iter().all(|process| matches!(process.state, State::Running | State::Starting));
         Ok(if all_run { 0 } else { 3 })

@@ -27,6 +27,7 @@ use super::history::{History, LINES_MAX};
 use super::run::Session;
 use super::screen::Screen;
 use super::watch::Watch;
+use super::zone;
 use crate::model::event::Severity;
 use crate::model::state::State;
 use crate::protocol::control::{
@@ -34,10 +35,15 @@ use crate::protocol::control::{
 };
 use crate::system::stdio;
 use crate::system::terminal::{self, Interrupts, Wake};
+use crate::worker::confine::{Allowance, SHELL, confine, start_no_more_threads};
 
 /// The descriptors that the core hands to the shell on its terminal.
 const DIALER: i32 = 3;
 const HISTORY: i32 = 4;
+/// What the shell on the supervisor's terminal keeps: a connection or two for each command, and a history
+/// that is cut when it is much shorter than this.
+const DESCRIPTORS: u64 = 64;
+const FILE_BYTES: u64 = 16 << 20;
 /// How long the shell waits for the last events of the shutdown to be printed. The core waits longer.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 /// How long a prompt or a completion waits for the supervisor.
@@ -56,6 +62,14 @@ pub fn interactive(connector: Connector, json: bool, screen: &mut Screen) -> u8 
 
 /// The shell that the core starts on its own terminal.
 pub fn on_terminal(screen: &mut Screen) -> u8 {
+    // Read now: there is no file system from here on.
+    let _ = zone::local();
+    let allowance =
+        Allowance { descriptors: DESCRIPTORS, file_bytes: Some(FILE_BYTES), starts_threads: true, calls: &SHELL };
+    if let Err(error) = confine(allowance) {
+        screen.complain(&format!("taskmasterctl: {error}"));
+        return 1;
+    }
     let dialer = match stdio::inherited(DIALER) {
         Ok(dialer) => dialer,
         Err(error) => {
@@ -133,6 +147,8 @@ impl Shell {
         self.follow_events(screen.colour);
         if self.place == Place::SupervisorsTerminal {
             self.look_for_the_end();
+            // Their number is a limit, not a promise: without it, the shell works as well.
+            let _ = start_no_more_threads();
         }
         self.carry_out(&Action::Status { selectors: Vec::new() }, false, screen);
         loop {

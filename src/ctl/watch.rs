@@ -10,11 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-
 use super::client::{Client, ClientError};
 use super::connect::Connector;
-use super::stream;
+use super::{stream, zone};
 use crate::model::event::{Event, Severity};
 use crate::protocol::control::{EventsCall, EventsReply, Method, Refusal};
 use crate::system::terminal;
@@ -126,7 +124,7 @@ impl Watch {
 
     fn shown(&self, event: &Event) -> String {
         let width = terminal::columns(std::io::stdout().as_fd()).unwrap_or(80);
-        stream::glimpse(event, self.colour, width, &TimeZone::system())
+        stream::glimpse(event, self.colour, width, zone::local())
     }
 
     fn show(&mut self, event: &Event) -> bool {

@@ -27,10 +27,10 @@ use std::time::Duration;
 use crate::model::time::Moment;
 use crate::protocol::logger::{FromLogger, SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::SinkId;
+use crate::system::clock;
 use crate::system::poll::{Interest, Poll, Ready};
-use crate::system::{clock, limits, signals};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{Allowance, confine};
+use crate::worker::confine::{Allowance, ConfineError, LOGGER, channel, confine};
 
 use follow::Client;
 use ring::RING_MAX;
@@ -53,7 +53,10 @@ const STILL: Duration = Duration::from_millis(200);
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    match confined().and_then(|channel| run(channel).map_err(|error| error.to_string())) {
+    match confined()
+        .map_err(|error| error.to_string())
+        .and_then(|channel| run(channel).map_err(|error| error.to_string()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "taskmaster-logger: {error}");
@@ -62,11 +65,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn confined() -> Result<Channel, String> {
-    let descriptors = limits::descriptors_at_most(DESCRIPTORS).map_err(|error| error.to_string())?;
-    let channel = confine(Allowance { descriptors, may_write_files: true }, true).map_err(|error| error.to_string())?;
-    signals::ignore_file_size().map_err(|error| error.to_string())?;
-    Ok(channel)
+fn confined() -> Result<Channel, ConfineError> {
+    confine(Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &LOGGER })?;
+    channel(true)
 }
 
 /// Why the logger cannot go on. The core starts another.

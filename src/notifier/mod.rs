@@ -16,10 +16,10 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use crate::protocol::notifier::{FromNotifier, ToNotifier};
+use crate::system::clock;
 use crate::system::poll::{Interest, Poll};
-use crate::system::{clock, limits, signals};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{Allowance, confine};
+use crate::worker::confine::{Allowance, ConfineError, NOTIFIER, channel, confine};
 
 use console::Console;
 use log::EventLog;
@@ -30,7 +30,10 @@ const MESSAGES: usize = 1000;
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    match confined().and_then(|channel| run(channel).map_err(|error| error.to_string())) {
+    match confined()
+        .map_err(|error| error.to_string())
+        .and_then(|channel| run(channel).map_err(|error| error.to_string()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "taskmaster-notifier: {error}");
@@ -39,11 +42,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn confined() -> Result<Channel, String> {
-    let descriptors = limits::descriptors_at_most(DESCRIPTORS).map_err(|error| error.to_string())?;
-    let channel = confine(Allowance { descriptors, may_write_files: true }, true).map_err(|error| error.to_string())?;
-    signals::ignore_file_size().map_err(|error| error.to_string())?;
-    Ok(channel)
+fn confined() -> Result<Channel, ConfineError> {
+    confine(Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &NOTIFIER })?;
+    channel(true)
 }
 
 /// Why the notifier cannot go on. The core starts another.

@@ -88,6 +88,12 @@ impl Journal {
         }
     }
 
+    /// The first and the last event that this notifier was sent and has not acknowledged.
+    pub fn under_way(&self) -> Option<(u64, u64)> {
+        let last = self.sent.checked_sub(1).and_then(|last| self.unwritten.get(last))?;
+        Some((self.unwritten.front()?.seq, last.seq))
+    }
+
     /// A new notifier: what is not acknowledged is sent again.
     pub fn notifier_lost(&mut self) {
         self.sent = 0;

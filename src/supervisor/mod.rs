@@ -3,8 +3,9 @@
 //!
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
-//! [`journal`] (log files and events, for the workers that write them), [`tend`] (the workers),
-//! [`control`] (clients), [`authority`] (what they may do), [`orders`] (signals, reload), [`ending`] (the way out).
+//! [`journal`] (log files and events, for the workers that write them), [`tend`] and [`hear`] (the workers),
+//! [`permit`] (what they may say and when), [`control`] (clients), [`authority`] (what they may do), [`orders`]
+//! (signals, reload), [`ending`] (the way out).
 
 mod authority;
 mod clones;
@@ -12,12 +13,14 @@ mod control;
 mod core;
 mod demo;
 mod ending;
+mod hear;
 mod journal;
 mod leftovers;
 mod load;
 mod options;
 mod orders;
 mod output;
+mod permit;
 mod reactor;
 mod remains;
 mod role;

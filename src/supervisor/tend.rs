@@ -9,8 +9,8 @@ use crate::model::exit::ExitStatus;
 use crate::model::id::ProcessId;
 use crate::model::signal::Signal;
 use crate::model::time::Moment;
-use crate::protocol::logger::{FromLogger, ToLogger};
-use crate::protocol::notifier::{FromNotifier, ToNotifier};
+use crate::protocol::logger::ToLogger;
+use crate::protocol::notifier::ToNotifier;
 use crate::protocol::spawner::{Bytes, FilesSpec, Job, Request, SinkId, Ticket};
 use crate::system::{clock, dial, process, socket, stdio};
 use crate::worker::channel::{ChannelError, Passed};
@@ -18,8 +18,8 @@ use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
 use super::core::{Core, Ending};
-use super::output::{Message, Rotation};
-use super::reactor::{ClientId, Event, Link, Source};
+use super::output::Message;
+use super::reactor::{ClientId, Link, Source};
 use super::role::Role;
 use super::spec;
 use super::workers::Worker;
@@ -80,10 +80,14 @@ impl Core {
 
     fn tell_of_restart(&mut self, role: Role) {
         let failures = self.workers.get(&role).map_or(0, Worker::failures);
+        let fault = self.workers.get_mut(&role).and_then(|worker| worker.fault.take());
         if failures <= 3 || failures.is_multiple_of(TELL_EVERY) {
             let why = self.workers.get(&role).map_or("", |worker| worker.last_end.as_str());
-            let words = format!("the {role} ended ({why}) and was started again");
-            self.record(Kind::WorkerRestarted, Facts::message(words));
+            let how = fault.map_or_else(
+                || format!("ended ({why})"),
+                |fault| format!("was ended, because it sent what it may not ({fault}),"),
+            );
+            self.record(Kind::WorkerRestarted, Facts::message(format!("the {role} {how} and was started again")));
         }
     }
 
@@ -163,10 +167,16 @@ impl Core {
     }
 
     pub(super) fn tell_logger(&mut self, (message, descriptors): Message) {
+        if let Some(worker) = self.workers.get_mut(&Role::Logger) {
+            worker.permits.told_logger(&message);
+        }
         self.tell(Role::Logger, &message, descriptors);
     }
 
     fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
+        if let Some(worker) = self.workers.get_mut(&Role::Notifier) {
+            worker.permits.told_notifier(message);
+        }
         self.tell(Role::Notifier, message, descriptors);
     }
 
@@ -190,95 +200,13 @@ impl Core {
     }
 
     /// A worker that makes no sense, or does not listen, loses its life, and only its own.
-    fn kill_worker(&mut self, role: Role) {
+    pub(super) fn kill_worker(&mut self, role: Role) {
         let Some(worker) = self.workers.get_mut(&role) else { return };
         if let Some(link) = worker.link.take() {
             link.close(&mut self.reactor);
         }
         if let Some((_, pidfd)) = worker.ticket.and_then(|ticket| self.clones.pidfd(ticket)) {
             let _ = process::signal(pidfd, Signal::KILL);
-        }
-    }
-
-    /// A worker's channel has something to say.
-    pub(super) fn hear_worker(&mut self, role: Role, event: Event) {
-        let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
-        if event.writable && link.channel.flush().is_err() {
-            self.kill_worker(role);
-            return;
-        }
-        // A budget per turn: a chatty worker must not keep the loop.
-        for _ in 0..256 {
-            let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
-            let heard = match role {
-                Role::Logger => {
-                    link.channel.receive::<FromLogger>().map(|got| got.map(|got| Heard::Logger(got.message)))
-                }
-                Role::Notifier => {
-                    link.channel.receive::<FromNotifier>().map(|got| got.map(|got| Heard::Notifier(got.message)))
-                }
-                Role::Shell => Ok(None),
-            };
-            match heard {
-                Ok(Some(Heard::Logger(message))) => self.heed_logger(message),
-                Ok(Some(Heard::Notifier(message))) => self.heed_notifier(&message),
-                Ok(None) => return,
-                Err(_) => {
-                    self.kill_worker(role);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn heed_logger(&mut self, message: FromLogger) {
-        match message {
-            FromLogger::Ready => self.worker_is_ready(Role::Logger),
-            FromLogger::Rotate { sink } => match self.output.rotate(sink, clock::now()) {
-                Rotation::Do(spec) => self.work_on_file(sink, spec),
-                Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
-                Rotation::Nothing => {}
-            },
-            FromLogger::Ended { stream } => self.output.ended(stream),
-            FromLogger::Dropping { sink, errno } => {
-                let error = std::io::Error::from_raw_os_error(errno);
-                let words = format!("output for {} is dropped: {error}", self.output.path(sink));
-                self.record(Kind::OutputDropped, Facts { errno: Some(errno), ..Facts::message(words) });
-            }
-            FromLogger::Dropped { sink, bytes } => {
-                let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
-                self.record(Kind::OutputDropped, Facts::message(words));
-            }
-            FromLogger::Drained => {
-                if let Some(Ending::Output { survivors, .. }) = self.ending {
-                    self.output_is_drained(survivors);
-                }
-            }
-        }
-    }
-
-    fn heed_notifier(&mut self, message: &FromNotifier) {
-        match message {
-            FromNotifier::Ready => self.worker_is_ready(Role::Notifier),
-            FromNotifier::Written { seq } => {
-                self.journal.written(*seq);
-                self.feed_notifier();
-            }
-            FromNotifier::LogFailing { errno } => {
-                let error = std::io::Error::from_raw_os_error(*errno);
-                let words = format!("the event log {}: {error}", self.config.supervisor.event_log.display());
-                self.record(Kind::NotifyFailing, Facts { errno: Some(*errno), ..Facts::message(words) });
-            }
-            FromNotifier::LogRecovered { missing } => {
-                let words = format!("the event log is written again; {missing} events are missing there");
-                self.record(Kind::NotifyRecovered, Facts::message(words));
-            }
-        }
-    }
-
-    fn worker_is_ready(&mut self, role: Role) {
-        if let Some(worker) = self.workers.get_mut(&role) {
-            worker.has_worked = true;
         }
     }
 
@@ -414,7 +342,7 @@ impl Core {
     }
 
     /// Has a clone of the spawner rotate or reopen a log file.
-    fn work_on_file(&mut self, sink: SinkId, spec: FilesSpec) {
+    pub(super) fn work_on_file(&mut self, sink: SinkId, spec: FilesSpec) {
         let announced = self.clones.announce(&mut self.reactor, Purpose::File(sink), false, clock::now());
         let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
             let request = Request { ticket, cgroup: false, job: Job::Files(spec) };
@@ -480,8 +408,3 @@ impl Core {
 
 /// Argument, link, descriptors and where they go.
 type ShellStart = (Option<&'static str>, Option<Link>, Vec<Passed>, Vec<i32>);
-
-enum Heard {
-    Logger(FromLogger),
-    Notifier(FromNotifier),
-}

@@ -11,6 +11,7 @@ use crate::model::time::Moment;
 use crate::protocol::spawner::Ticket;
 use crate::system::file;
 
+use super::permit::Permits;
 use super::reactor::Link;
 use super::role::Role;
 
@@ -77,6 +78,10 @@ pub struct Worker {
     /// Started at, to tell a worker that cannot run from one that died.
     started: Option<Moment>,
     failures: u32,
+    /// What it may say now.
+    pub permits: Permits,
+    /// What it said that it may not, until that is told.
+    pub fault: Option<String>,
     /// Not before this.
     pub next_start: Option<Moment>,
 }
@@ -90,6 +95,7 @@ impl Worker {
     pub fn started(&mut self, ticket: Ticket, link: Option<Link>, now: Moment) {
         self.ticket = Some(ticket);
         self.link = link;
+        self.permits = Permits::default();
         self.started = Some(now);
         self.next_start = None;
     }

@@ -72,3 +72,12 @@ pub fn descriptors_at_most(wanted: u64) -> io::Result<u64> {
     let (_, hard) = getrlimit(NixResource::RLIMIT_NOFILE)?;
     Ok(wanted.min(hard))
 }
+
+/// The bytes that a file may grow to when `wanted` would do: no more than the hard limit allows.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn file_bytes_at_most(wanted: u64) -> io::Result<u64> {
+    let (_, hard) = getrlimit(NixResource::RLIMIT_FSIZE)?;
+    Ok(wanted.min(hard))
+}

@@ -16,6 +16,7 @@ pub mod file;
 pub mod limits;
 pub mod poll;
 pub mod process;
+pub mod sandbox;
 pub mod schedule;
 pub mod signals;
 pub mod socket;

@@ -1,22 +1,34 @@
 //! What a worker gives up before it looks at anything foreign: it does so itself, first thing, because
-//! it knows best what it needs. The spawner has already taken its user, groups, environment and
-//! session.
+//! it knows best what it needs. The spawner has already taken its user, groups, capabilities, environment
+//! and session.
+//!
+//! In this order: nothing that is opened later can be taken for a standard descriptor; nobody of its user
+//! can look into it; nothing that it executes has more rights than itself; limits; then all that can be
+//! reached by name (landlock), and last, because they forbid what the steps before need, nearly all system
+//! calls (seccomp). What a step needs of the file system afterwards, a worker reads before.
 
 use std::fmt;
 use std::io;
 
 use crate::model::program::{Limit, Resource};
+use crate::system::sandbox::{self, Calls};
 use crate::system::{credentials, limits, process, signals, stdio};
 use crate::worker::channel::Channel;
+
+pub use super::calls::{LOGGER, NOTIFIER, SHELL};
 
 /// The number at which a worker finds its channel to the core.
 pub const CHANNEL: i32 = 3;
 
-/// How many descriptors and how much file a worker may have.
+/// What a worker keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
+    /// How many descriptors, if the hard limit allows so many.
     pub descriptors: u64,
-    pub may_write_files: bool,
+    /// How large a file may grow by its writing, if that is bounded.
+    pub file_bytes: Option<u64>,
+    pub starts_threads: bool,
+    pub calls: &'static Calls,
 }
 
 /// Which step of the confinement failed.
@@ -25,31 +37,57 @@ pub struct ConfineError(&'static str, io::Error);
 
 impl fmt::Display for ConfineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0, self.1)
+        write!(f, "cannot give up what it does not need: {}: {}", self.0, self.1)
     }
 }
 
-/// Confines the calling worker and takes over its channel.
+fn step(name: &'static str) -> impl Fn(io::Error) -> ConfineError {
+    move |error| ConfineError(name, error)
+}
+
+/// Confines the calling worker, for good. It has one thread yet.
 ///
 /// # Errors
 /// The worker must not go on.
-pub fn confine(allowance: Allowance, nonblocking: bool) -> Result<Channel, ConfineError> {
-    let step = |name: &'static str| move |error| ConfineError(name, error);
+pub fn confine(allowance: Allowance) -> Result<(), ConfineError> {
     stdio::fill_standard().map_err(step("standard descriptors"))?;
     signals::unblock_all().map_err(step("signals"))?;
+    signals::ignore_file_size().map_err(step("signals"))?;
     process::forbid_dumping().map_err(step("dumpable"))?;
     credentials::give_up_new_privileges().map_err(step("no_new_privs"))?;
-    let limit = |soft| Limit { soft: Some(soft), hard: Some(soft) };
-    let rules = [
-        (Resource::Core, Some(0)),
-        (Resource::Nofile, Some(allowance.descriptors)),
-        (Resource::Fsize, (!allowance.may_write_files).then_some(0)),
-    ];
-    for (resource, value) in rules {
-        if let Some(value) = value {
-            limits::set(resource, limit(value)).map_err(step("limits"))?;
-        }
+    set_limits(allowance).map_err(step("limits"))?;
+    // A kernel that enforces only a part of it, or nothing, is no reason to lose the worker.
+    sandbox::reach_nothing().map_err(step("landlock"))?;
+    sandbox::keep_calls(allowance.calls).map_err(step("seccomp"))
+}
+
+fn set_limits(allowance: Allowance) -> io::Result<()> {
+    let exactly = |value| Limit { soft: Some(value), hard: Some(value) };
+    limits::set(Resource::Core, exactly(0))?;
+    limits::set(Resource::Nofile, exactly(limits::descriptors_at_most(allowance.descriptors)?))?;
+    if let Some(bytes) = allowance.file_bytes {
+        limits::set(Resource::Fsize, exactly(limits::file_bytes_at_most(bytes)?))?;
     }
+    if allowance.starts_threads { Ok(()) } else { limits::set(Resource::Nproc, exactly(0)) }
+}
+
+/// All threads run that will ever run.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn start_no_more_threads() -> io::Result<()> {
+    limits::set(Resource::Nproc, Limit { soft: Some(0), hard: Some(0) })
+}
+
+/// Takes over the worker's end of the channel to the core.
+///
+/// # Errors
+/// When there is none: the worker was not started by the core.
+pub fn channel(nonblocking: bool) -> Result<Channel, ConfineError> {
     let socket = stdio::inherited(CHANNEL).map_err(step("the channel"))?;
     Channel::of_worker(socket, nonblocking).map_err(step("the channel"))
 }
+
+#[cfg(test)]
+#[path = "confine_tests.rs"]
+mod tests;

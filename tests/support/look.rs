@@ -60,6 +60,12 @@ impl Supervisor {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
     }
 
+    /// A directory in the test's own, of whoever runs the tests, that everybody can look into.
+    pub fn subdirectory_of_own(&self, name: &str) {
+        std::fs::create_dir(self.path(name)).expect("a directory");
+        super::supervisor::open_up(&self.path(name));
+    }
+
     pub fn fifo(&self, name: &str) {
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
         nix::unistd::mkfifo(&self.path(name), mode).expect("a FIFO");

@@ -21,15 +21,29 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
     Root,
+    /// A version 2 hierarchy of control groups that may be written.
+    Cgroup2,
 }
 
 impl Need {
     /// Why it is not there.
     fn missing(self) -> Option<String> {
         match self {
+            Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
         }
     }
+}
+
+/// Where the version 2 hierarchy is mounted, if its groups can be killed.
+pub fn cgroup_mount() -> Option<std::path::PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?.split(' ').nth(1)?;
+    let probe = std::path::Path::new(mount).join(format!("tm-probe-{}", std::process::id()));
+    std::fs::create_dir(&probe).ok()?;
+    let works = probe.join("cgroup.kill").exists();
+    let _ = std::fs::remove_dir(&probe);
+    works.then(|| mount.into())
 }
 
 pub fn is_root() -> bool {

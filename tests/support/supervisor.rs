@@ -85,8 +85,13 @@ impl Supervisor {
     }
 
     pub fn launch_with(&mut self, change: impl FnOnce(&mut Command)) {
+        self.launch_program(Path::new(TASKMASTERD), change);
+    }
+
+    /// Starts this `taskmasterd`, which has its helpers beside it.
+    pub fn launch_program(&mut self, program: &Path, change: impl FnOnce(&mut Command)) {
         let console = std::fs::File::create(self.path("console")).expect("a file");
-        let mut command = Command::new(TASKMASTERD);
+        let mut command = Command::new(program);
         command.args(["--no-shell", "-c"]).arg(self.config()).stdin(Stdio::null());
         command.stdout(console.try_clone().expect("a descriptor")).stderr(console);
         // A group of its own: nothing of the test runner's terminal reaches it.

@@ -196,6 +196,13 @@ fn two_users_must_not_share_a_log_file() {
          9 | stderr = \"/tmp//2.log\"\n      |          ^^^^^^^^^^^^^ give each user a file of its own\n1 fault in 1 file"
     );
     let auto = "[programs.web]\ncmd = \"a\"\nuser = \"a\"\nnumprocs = 2\n[programs.web-1]\ncmd = \"b\"\nuser = \"b\"\n";
+    let rotated = "[defaults]\nuser = \"a\"\ncmd = \"x\"\n[programs.a]\nstdout = \"/l/x\"\nlog_backups = 2\n[programs.b]\nstdout = \"/l/x.2\"\n[programs.c]\nstdout = \"/l/x.3\"\n";
+    assert!(told(load_one(rotated)).contains("`b` would write to `/l/x.2`, which is `a`'s log when it is rotated"));
+    assert!(!told(load_one(rotated)).contains("`c` would"));
+    for (path, what) in [("/run/taskmaster/lock", "lock"), ("/l/../l/x", "goes through `..`")] {
+        let text = format!("[programs.a]\nuser = \"a\"\ncmd = \"x\"\nstdout = \"{path}\"\n");
+        assert!(told(load_one(&text)).contains(what), "{path}");
+    }
     assert!(
         told(load_one(auto)).contains("`web-1` would write to `/var/log/taskmaster/web-1.stdout.log`, as `web` does")
     );

@@ -1,0 +1,126 @@
+//! Hearing the workers: what they say is judged first (`permit`), and only then heeded.
+
+use crate::model::event::{Facts, Kind};
+use crate::model::text::escaped;
+use crate::protocol::logger::{FromLogger, ToLogger};
+use crate::protocol::notifier::FromNotifier;
+use crate::system::clock;
+use crate::worker::channel::{ChannelError, Received};
+
+use super::core::{Core, Ending};
+use super::output::Rotation;
+use super::permit::Violation;
+use super::reactor::Event;
+use super::role::Role;
+
+enum Heard {
+    Logger(Received<FromLogger>),
+    Notifier(Received<FromNotifier>),
+}
+
+impl Core {
+    /// A worker's channel has something to say.
+    pub(super) fn hear_worker(&mut self, role: Role, event: Event) {
+        let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
+        if event.writable && link.channel.flush().is_err() {
+            self.kill_worker(role);
+            return;
+        }
+        // A budget per turn: a chatty worker must not keep the loop.
+        for _ in 0..256 {
+            let Some(link) = self.workers.get_mut(&role).and_then(|worker| worker.link.as_mut()) else { return };
+            let heard = match role {
+                Role::Logger => link.channel.receive().map(|got| got.map(Heard::Logger)),
+                Role::Notifier => link.channel.receive().map(|got| got.map(Heard::Notifier)),
+                Role::Shell => Ok(None),
+            };
+            let judged = match heard {
+                Ok(None) => return,
+                Ok(Some(heard)) => self.judge(role, &heard).map(|()| heard).map_err(|violation| violation.to_string()),
+                Err(ChannelError::Nonsense(what)) => Err(what),
+                Err(ChannelError::Closed | ChannelError::Io(_)) => {
+                    self.kill_worker(role);
+                    return;
+                }
+            };
+            match judged {
+                Ok(Heard::Logger(received)) => self.heed_logger(received.message),
+                Ok(Heard::Notifier(received)) => self.heed_notifier(&received.message),
+                Err(fault) => {
+                    if let Some(worker) = self.workers.get_mut(&role) {
+                        worker.fault = Some(escaped(&fault).into_owned());
+                    }
+                    self.kill_worker(role);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the worker may say this now.
+    fn judge(&mut self, role: Role, heard: &Heard) -> Result<(), Violation> {
+        let Some(worker) = self.workers.get_mut(&role) else { return Ok(()) };
+        let descriptors = match heard {
+            Heard::Logger(received) => &received.descriptors,
+            Heard::Notifier(received) => &received.descriptors,
+        };
+        if !descriptors.is_empty() {
+            return Err(Violation::Descriptors);
+        }
+        match heard {
+            Heard::Logger(received) => worker.permits.judge_logger(&received.message),
+            Heard::Notifier(received) => worker.permits.judge_notifier(&received.message, self.journal.under_way()),
+        }
+    }
+
+    fn heed_logger(&mut self, message: FromLogger) {
+        match message {
+            FromLogger::Ready => self.worker_is_ready(Role::Logger),
+            FromLogger::Rotate { sink } => match self.output.rotate(sink, clock::now()) {
+                Rotation::Do(spec) => self.work_on_file(sink, spec),
+                Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
+                Rotation::Nothing => {}
+            },
+            FromLogger::Ended { stream } => self.output.ended(stream),
+            FromLogger::Dropping { sink, errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                let words = format!("output for {} is dropped: {error}", self.output.path(sink));
+                self.record(Kind::OutputDropped, Facts { errno: Some(errno), ..Facts::message(words) });
+            }
+            FromLogger::Dropped { sink, bytes } => {
+                let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
+                self.record(Kind::OutputDropped, Facts::message(words));
+            }
+            FromLogger::Drained => {
+                if let Some(Ending::Output { survivors, .. }) = self.ending {
+                    self.output_is_drained(survivors);
+                }
+            }
+        }
+    }
+
+    fn heed_notifier(&mut self, message: &FromNotifier) {
+        match message {
+            FromNotifier::Ready => self.worker_is_ready(Role::Notifier),
+            FromNotifier::Written { seq } => {
+                self.journal.written(*seq);
+                self.feed_notifier();
+            }
+            FromNotifier::LogFailing { errno } => {
+                let error = std::io::Error::from_raw_os_error(*errno);
+                let words = format!("the event log {}: {error}", self.config.supervisor.event_log.display());
+                self.record(Kind::NotifyFailing, Facts { errno: Some(*errno), ..Facts::message(words) });
+            }
+            FromNotifier::LogRecovered { missing } => {
+                let words = format!("the event log is written again; {missing} events are missing there");
+                self.record(Kind::NotifyRecovered, Facts::message(words));
+            }
+        }
+    }
+
+    fn worker_is_ready(&mut self, role: Role) {
+        if let Some(worker) = self.workers.get_mut(&role) {
+            worker.has_worked = true;
+        }
+    }
+}

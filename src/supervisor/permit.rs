@@ -1,0 +1,293 @@
+//! What the core accepts from its workers, and when. A worker is not trusted: it reads what programs
+//! write. A message that is not permitted costs it its life, before anything is done about it.
+//!
+//! | message | permitted |
+//! |---|---|
+//! | `Ready` | first, and once |
+//! | logger: `Rotate` | of a file that this logger was given |
+//! | logger: `Ended` | of a pipe that this logger was given, once |
+//! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
+//! | logger: `Dropped` | after `Dropping` of the same file, once |
+//! | logger: `Drained` | once for each `Drain` |
+//! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
+//! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
+//! | notifier: `LogRecovered` | after `LogFailing`, or when events are missing |
+//!
+//! None of them comes with descriptors. The shell has no channel: what it asks for comes as from any client.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::protocol::logger::{FromLogger, StreamId, ToLogger};
+use crate::protocol::notifier::{FromNotifier, ToNotifier};
+use crate::protocol::spawner::SinkId;
+
+/// Files that were closed may still be spoken of: so many of them, the last ones.
+const CLOSED_MAX: usize = 1000;
+/// MAX_ERRNO of the kernel.
+const ERRNO_MAX: i32 = 4095;
+
+/// What one worker was told in its life, as far as its answers depend on it.
+#[derive(Default, Debug)]
+pub struct Permits {
+    ready: bool,
+    sinks: BTreeSet<SinkId>,
+    closed: BTreeSet<SinkId>,
+    dropping: BTreeSet<SinkId>,
+    streams: BTreeSet<StreamId>,
+    drains: u32,
+    has_log: bool,
+    log_fails: bool,
+}
+
+/// Why a message was not permitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    BeforeReady,
+    ReadyAgain,
+    UnknownFile(u64),
+    UnknownPipe(u64),
+    /// An answer to what was not said, or an end of what had not begun.
+    OutOfTurn(&'static str),
+    /// The event was not sent, or is acknowledged already.
+    NotUnderWay(u64),
+    NoError(i32),
+    Descriptors,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeforeReady => write!(f, "something else before it was ready"),
+            Self::ReadyAgain => write!(f, "that it is ready, once more"),
+            Self::UnknownFile(sink) => write!(f, "something about the file {sink}, which it does not have"),
+            Self::UnknownPipe(stream) => write!(f, "the end of the pipe {stream}, which it does not have"),
+            Self::OutOfTurn(message) => write!(f, "{message} out of turn"),
+            Self::NotUnderWay(seq) => write!(f, "that the event {seq} is written, which is not under way"),
+            Self::NoError(errno) => write!(f, "an error that does not exist ({errno})"),
+            Self::Descriptors => write!(f, "a descriptor"),
+        }
+    }
+}
+
+impl Permits {
+    /// The core says this to the logger.
+    pub fn told_logger(&mut self, message: &ToLogger) {
+        match message {
+            ToLogger::Sink { sink, .. } => drop(self.sinks.insert(*sink)),
+            ToLogger::Close { sink } => {
+                if self.sinks.remove(sink) {
+                    self.closed.insert(*sink);
+                }
+                if self.closed.len() > CLOSED_MAX
+                    && let Some(oldest) = self.closed.pop_first()
+                {
+                    self.dropping.remove(&oldest);
+                }
+            }
+            ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
+            ToLogger::Drain => self.drains = self.drains.saturating_add(1),
+            ToLogger::Settings { .. }
+            | ToLogger::Kept { .. }
+            | ToLogger::Abandon { .. }
+            | ToLogger::Forget { .. }
+            | ToLogger::Tail { .. } => {}
+        }
+    }
+
+    /// The core says this to the notifier.
+    pub fn told_notifier(&mut self, message: &ToNotifier) {
+        match message {
+            ToNotifier::EventLog { .. } => self.has_log = true,
+            ToNotifier::Console | ToNotifier::Event { .. } => {}
+        }
+    }
+
+    /// Whether the logger may say this now.
+    pub fn judge_logger(&mut self, message: &FromLogger) -> Result<(), Violation> {
+        self.judge_phase(matches!(message, FromLogger::Ready))?;
+        match message {
+            FromLogger::Ready => Ok(()),
+            FromLogger::Rotate { sink } => self.judge_file(*sink),
+            FromLogger::Ended { stream } => allow(self.streams.remove(stream), Violation::UnknownPipe(stream.0)),
+            FromLogger::Dropping { sink, errno } => {
+                self.judge_file(*sink)?;
+                judge_error(*errno)?;
+                allow(self.dropping.insert(*sink), Violation::OutOfTurn("Dropping"))
+            }
+            FromLogger::Dropped { sink, bytes: _ } => {
+                self.judge_file(*sink)?;
+                allow(self.dropping.remove(sink), Violation::OutOfTurn("Dropped"))
+            }
+            FromLogger::Drained => {
+                self.drains = self.drains.checked_sub(1).ok_or(Violation::OutOfTurn("Drained"))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the notifier may say this now. `under_way`: the first and the last event that it was sent
+    /// and has not acknowledged.
+    pub fn judge_notifier(&mut self, message: &FromNotifier, under_way: Option<(u64, u64)>) -> Result<(), Violation> {
+        self.judge_phase(matches!(message, FromNotifier::Ready))?;
+        match message {
+            FromNotifier::Ready => Ok(()),
+            FromNotifier::Written { seq } => {
+                let is_one = under_way.is_some_and(|(first, last)| (first..=last).contains(seq));
+                allow(is_one, Violation::NotUnderWay(*seq))
+            }
+            FromNotifier::LogFailing { errno } => {
+                judge_error(*errno)?;
+                let begins = self.has_log && !std::mem::replace(&mut self.log_fails, true);
+                allow(begins, Violation::OutOfTurn("LogFailing"))
+            }
+            FromNotifier::LogRecovered { missing } => {
+                let ends = std::mem::take(&mut self.log_fails) || (self.has_log && *missing > 0);
+                allow(ends, Violation::OutOfTurn("LogRecovered"))
+            }
+        }
+    }
+
+    fn judge_phase(&mut self, says_ready: bool) -> Result<(), Violation> {
+        match (std::mem::replace(&mut self.ready, true), says_ready) {
+            (false, true) | (true, false) => Ok(()),
+            (false, false) => Err(Violation::BeforeReady),
+            (true, true) => Err(Violation::ReadyAgain),
+        }
+    }
+
+    fn judge_file(&self, sink: SinkId) -> Result<(), Violation> {
+        allow(self.sinks.contains(&sink) || self.closed.contains(&sink), Violation::UnknownFile(sink.0))
+    }
+}
+
+fn judge_error(errno: i32) -> Result<(), Violation> {
+    allow((1..=ERRNO_MAX).contains(&errno), Violation::NoError(errno))
+}
+
+fn allow(is: bool, violation: Violation) -> Result<(), Violation> {
+    if is { Ok(()) } else { Err(violation) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::EventLogFormat;
+    use crate::protocol::control::Channel;
+    use crate::protocol::logger::{SinkSettings, TailId};
+
+    const FILE: SinkId = SinkId(7);
+    const PIPE: StreamId = StreamId(8);
+
+    fn logger() -> Permits {
+        let settings = SinkSettings { max_bytes: 1, backups: 1 };
+        let (tail, channel) = (TailId(9), Channel::Stdout);
+        let mut permits = Permits::default();
+        permits.told_logger(&ToLogger::Sink { sink: FILE, settings });
+        permits.told_logger(&ToLogger::Stream {
+            stream: PIPE,
+            tail,
+            process: String::new(),
+            channel,
+            sink: Some(FILE),
+        });
+        assert_eq!(permits.judge_logger(&FromLogger::Ready), Ok(()));
+        permits
+    }
+
+    fn notifier() -> Permits {
+        let mut permits = Permits::default();
+        permits.told_notifier(&ToNotifier::EventLog { format: EventLogFormat::Text });
+        assert_eq!(permits.judge_notifier(&FromNotifier::Ready, None), Ok(()));
+        permits
+    }
+
+    #[test]
+    fn ready_comes_first_and_once() {
+        assert_eq!(Permits::default().judge_logger(&FromLogger::Drained), Err(Violation::BeforeReady));
+        let early = FromNotifier::Written { seq: 1 };
+        assert_eq!(Permits::default().judge_notifier(&early, Some((1, 1))), Err(Violation::BeforeReady));
+        assert_eq!(logger().judge_logger(&FromLogger::Ready), Err(Violation::ReadyAgain));
+        assert_eq!(notifier().judge_notifier(&FromNotifier::Ready, None), Err(Violation::ReadyAgain));
+    }
+
+    #[test]
+    fn only_files_that_the_logger_was_given_are_rotated_also_after_they_were_closed() {
+        let mut permits = logger();
+        let rotate = FromLogger::Rotate { sink: FILE };
+        assert_eq!(permits.judge_logger(&rotate), Ok(()));
+        permits.told_logger(&ToLogger::Close { sink: FILE });
+        assert_eq!(permits.judge_logger(&rotate), Ok(()), "the two messages have crossed");
+        let unknown = FromLogger::Rotate { sink: SinkId(PIPE.0) };
+        assert_eq!(permits.judge_logger(&unknown), Err(Violation::UnknownFile(8)));
+        let settings = SinkSettings { max_bytes: 1, backups: 1 };
+        for sink in (100..).map(SinkId).take(CLOSED_MAX) {
+            permits.told_logger(&ToLogger::Sink { sink, settings });
+            permits.told_logger(&ToLogger::Close { sink });
+        }
+        assert_eq!(permits.judge_logger(&rotate), Err(Violation::UnknownFile(7)), "it is long gone");
+    }
+
+    #[test]
+    fn a_pipe_ends_once() {
+        let mut permits = logger();
+        assert_eq!(permits.judge_logger(&FromLogger::Ended { stream: PIPE }), Ok(()));
+        assert_eq!(permits.judge_logger(&FromLogger::Ended { stream: PIPE }), Err(Violation::UnknownPipe(8)));
+        assert_eq!(permits.judge_logger(&FromLogger::Ended { stream: StreamId(7) }), Err(Violation::UnknownPipe(7)));
+    }
+
+    #[test]
+    fn dropping_begins_and_ends_in_turn() {
+        let mut permits = logger();
+        let begin = FromLogger::Dropping { sink: FILE, errno: 28 };
+        let end = FromLogger::Dropped { sink: FILE, bytes: u64::MAX };
+        assert_eq!(permits.judge_logger(&end), Err(Violation::OutOfTurn("Dropped")));
+        for _ in 0..2 {
+            assert_eq!(permits.judge_logger(&begin), Ok(()));
+            assert_eq!(permits.judge_logger(&begin), Err(Violation::OutOfTurn("Dropping")));
+            assert_eq!(permits.judge_logger(&end), Ok(()));
+        }
+        for errno in [0, -1, 4096, i32::MIN] {
+            let made_up = FromLogger::Dropping { sink: FILE, errno };
+            assert_eq!(permits.judge_logger(&made_up), Err(Violation::NoError(errno)));
+        }
+    }
+
+    #[test]
+    fn drained_answers_drain() {
+        let mut permits = logger();
+        assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));
+        permits.told_logger(&ToLogger::Drain);
+        assert_eq!(permits.judge_logger(&FromLogger::Drained), Ok(()));
+        assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));
+    }
+
+    #[test]
+    fn only_events_under_way_are_written() {
+        let mut permits = notifier();
+        let mut judge = |seq, under_way| permits.judge_notifier(&FromNotifier::Written { seq }, under_way);
+        assert_eq!(judge(5, Some((3, 9))), Ok(()));
+        assert_eq!(judge(5, Some((6, 9))), Err(Violation::NotUnderWay(5)), "backwards");
+        assert_eq!(judge(10, Some((6, 9))), Err(Violation::NotUnderWay(10)));
+        assert_eq!(judge(u64::MAX, Some((6, 9))), Err(Violation::NotUnderWay(u64::MAX)));
+        assert_eq!(judge(1, None), Err(Violation::NotUnderWay(1)));
+    }
+
+    #[test]
+    fn the_event_log_fails_and_recovers_in_turn() {
+        let mut permits = notifier();
+        let mut judge = |message| permits.judge_notifier(&message, None);
+        let recovered = |missing| FromNotifier::LogRecovered { missing };
+        assert_eq!(judge(recovered(0)), Err(Violation::OutOfTurn("LogRecovered")));
+        assert_eq!(judge(FromNotifier::LogFailing { errno: 28 }), Ok(()));
+        assert_eq!(judge(FromNotifier::LogFailing { errno: 28 }), Err(Violation::OutOfTurn("LogFailing")));
+        assert_eq!(judge(recovered(0)), Ok(()));
+        assert_eq!(judge(recovered(3)), Ok(()), "events were lost before any could be written");
+        assert_eq!(judge(FromNotifier::LogFailing { errno: 0 }), Err(Violation::NoError(0)));
+        let mut without = Permits::default();
+        assert_eq!(without.judge_notifier(&FromNotifier::Ready, None), Ok(()));
+        let failing = FromNotifier::LogFailing { errno: 28 };
+        assert_eq!(without.judge_notifier(&failing, None), Err(Violation::OutOfTurn("LogFailing")));
+    }
+}

@@ -1,0 +1,248 @@
+//! The workers: what the kernel says of them, and what becomes of one that does not keep to its part.
+//!
+//! What their filters refuse is tried in the unit tests, which can put the filter on themselves.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use serde_json::{Value, json};
+
+use crate::support::supervisor::TASKMASTERD;
+use crate::support::{Need, Supervisor, eventually, is_root, look, proc, test};
+
+pub fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        test("logger and notifier have a user of their own and nothing else", &[Need::Root], confinement),
+        test("the workers of an ordinary user are confined as well", &[], ordinary_user),
+        test("a worker that is confined does its work", &[], work),
+    ];
+    trials.extend(FORBIDDEN.iter().map(|case| {
+        Trial::test(case.0.replace(' ', "_"), || {
+            forbidden(case);
+            Ok(())
+        })
+    }));
+    trials
+}
+
+fn sleeper() -> String {
+    let user = if is_root() { "user = \"nobody\"" } else { "" };
+    format!("[programs.one]\ncmd = \"sleep 1000\"\nstarttime = 0\n{user}\n")
+}
+
+/// A worker by the name it was started with: its executable is not for everybody to see.
+fn worker(supervisor: i64, name: &str) -> Option<i64> {
+    let is_it = |pid: &i64| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).next() == Some(name.as_bytes())
+    };
+    proc::children(supervisor).into_iter().filter(|pid| proc::is_alive(*pid)).find(is_it)
+}
+
+/// What is true of every worker, whoever started the supervisor.
+#[track_caller]
+fn assert_filtered(pid: i64, limits: &[&str]) {
+    // The last thing that a worker does before it begins.
+    let filtered = || proc::status(pid).get("Seccomp_filters").is_some_and(|filters| filters == "3").then_some(());
+    eventually("it is confined", filtered);
+    let status = proc::status(pid);
+    assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("1", "2"));
+    for limit in limits.iter().copied().chain(["Max core file size 0 0 bytes", "Max processes 0 0 processes"]) {
+        // The shell first starts its threads.
+        eventually(limit, || {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+            let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            lines.any(|line| line == limit).then_some(())
+        });
+    }
+    let stat = proc::stat(pid);
+    assert_eq!((stat[3].as_str(), stat[4].as_str()), (&*pid.to_string(), "0"), "its own session, no terminal");
+    assert_eq!(
+        std::fs::metadata(format!("/proc/{pid}/environ")).expect("it runs").uid(),
+        0,
+        "nobody of its own user may look into it"
+    );
+}
+
+/// And with a supervisor of root's.
+#[track_caller]
+pub fn assert_confined(pid: i64, limits: &[&str]) {
+    assert_filtered(pid, limits);
+    let status = proc::status(pid);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status[set], "0000000000000000", "{set}");
+    }
+    assert_eq!(status["Groups"], "");
+    assert_eq!(proc::cwd(pid), Path::new("/"));
+    for which in ["Uid", "Gid"] {
+        let ids = proc::ids(pid, which);
+        assert!(ids[0] != 0 && ids.iter().all(|id| *id == ids[0]), "{which} {ids:?}");
+    }
+}
+
+fn confinement() {
+    let mut supervisor = Supervisor::prepare(&sleeper());
+    supervisor.launch_with(|command| {
+        command.env("TASKMASTER_TEST_SECRET", "secret").env("LD_LIBRARY_PATH", "/nonexistent");
+    });
+    supervisor.wait_for_state("one", "RUNNING");
+    let pids = ["logger", "notifier"].map(|name| supervisor.helper(name));
+    for (pid, limit) in pids.into_iter().zip([None, Some("Max open files 64 64 files")]) {
+        assert_confined(pid, limit.as_slice());
+        assert_eq!(proc::status(pid)["Threads"], "1");
+        assert!(proc::environ(pid).is_empty(), "{:?}", proc::environ(pid));
+        let descriptors = proc::descriptors(pid);
+        for (number, target) in &descriptors {
+            let expected = match number {
+                0 | 1 => target == "/dev/null",
+                2 => target.ends_with("/console"),
+                3 => target.starts_with("socket:"),
+                // What the core has sent, and its own loop.
+                _ => ["pipe:", "anon_inode:", "socket:", "/"].iter().any(|kind| target.starts_with(kind)),
+            };
+            assert!(expected, "{number} is {target}");
+            let in_test = target.starts_with(&*supervisor.path("").to_string_lossy());
+            assert!(!target.starts_with('/') || in_test || target.starts_with("/dev/null"), "{number} is {target}");
+        }
+    }
+    let uids = pids.map(|pid| proc::ids(pid, "Uid")[0]);
+    assert_ne!(uids[0], uids[1]);
+    assert_eq!(supervisor.stop(), 0);
+}
+
+fn ordinary_user() {
+    let mut supervisor = Supervisor::prepare("[programs.one]\ncmd = \"sleep 1000\"\nstarttime = 0\n");
+    if is_root() {
+        let nobody = crate::shell::give_away(&supervisor);
+        let program = look::reachable(TASKMASTERD, &supervisor);
+        if program != Path::new(TASKMASTERD) {
+            for name in HELPERS {
+                look::reachable(&beside(TASKMASTERD, name).to_string_lossy(), &supervisor);
+            }
+        }
+        supervisor.launch_program(&program, |command| {
+            command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).current_dir("/");
+        });
+    } else {
+        supervisor.launch();
+    }
+    supervisor.wait_for_state("one", "RUNNING");
+    for name in ["taskmaster-logger", "taskmaster-notifier"] {
+        let pid = eventually(name, || worker(supervisor.pid(), name));
+        assert_filtered(pid, &[]);
+        assert_eq!(proc::status(pid)["CapEff"], "0000000000000000");
+    }
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// Reading, writing, rotating and showing, all of it by descriptors that come from outside.
+fn work() {
+    let user = if is_root() { "user = \"nobody\"" } else { "" };
+    let talker = "i=0; while [ $i -lt 3000 ]; do echo line $i of many; i=$((i+1)); done; exec sleep 1000";
+    let mut supervisor = Supervisor::start(&format!(
+        "[programs.talker]\ncmd = [\"sh\", \"-c\", \"{talker}\"]\nstarttime = 0\nlog_maxbytes = \"10KB\"\nlog_backups = 2\n{user}\n"
+    ));
+    eventually("the last line is written", || {
+        supervisor.read("log/talker.stdout.log").contains("line 2999 of many").then_some(())
+    });
+    assert!(supervisor.path("log/talker.stdout.log.2").exists(), "it was rotated");
+    assert!(supervisor.ctl(&["tail", "talker"]).stdout.contains("line 2999 of many"));
+    let pids = ["taskmaster-logger", "taskmaster-notifier"].map(|name| worker(supervisor.pid(), name));
+    let restarted = supervisor.event_log().iter().any(|event| event["kind"] == "worker.restarted");
+    assert!(pids.iter().all(Option::is_some) && !restarted, "nothing of that has cost them their life");
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// What a worker says that it may not, line by line, and what is told of it. `+` sends a descriptor along.
+type Forbidden = (&'static str, &'static str, &'static [&'static str], &'static str);
+const FORBIDDEN: [Forbidden; 5] = [
+    ("a logger that sends no message is ended", LOGGER, &["0\"ready\"", "0!"], "expected value"),
+    ("a logger that works before it is ready is ended", LOGGER, &["0\"drained\""], "before it was ready"),
+    ("a logger that sends a descriptor is ended", LOGGER, &["+0\"ready\""], "(a descriptor)"),
+    (
+        "a logger that has a strange file rotated is ended",
+        LOGGER,
+        &["0\"ready\"", "0{\"rotate\":{\"sink\":999999}}"],
+        "the file 999999, which it does not have",
+    ),
+    (
+        "a notifier that has written what it was not sent is ended",
+        NOTIFIER,
+        &["0\"ready\"", "0{\"written\":{\"seq\":18446744073709551615}}"],
+        "that the event 18446744073709551615 is written, which is not under way",
+    ),
+];
+const LOGGER: &str = "taskmaster-logger";
+const NOTIFIER: &str = "taskmaster-notifier";
+const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
+/// What the played worker says, beside its executable.
+const SAYS: &str = "says";
+
+fn beside(program: &str, name: &str) -> PathBuf {
+    Path::new(program).with_file_name(name)
+}
+
+fn put(program: &Path, place: &Path) {
+    if std::fs::hard_link(program, place).is_err() {
+        std::fs::copy(program, place).expect("a copy");
+    }
+}
+
+fn forbidden((_, role, says, told): &Forbidden) {
+    let mut supervisor = Supervisor::prepare(&sleeper());
+    supervisor.subdirectory_of_own("bin");
+    let place = |name: &str| supervisor.path("bin").join(name);
+    put(Path::new(TASKMASTERD), &place("taskmasterd"));
+    for name in HELPERS.iter().filter(|name| *name != role) {
+        put(&beside(TASKMASTERD, name), &place(name));
+    }
+    put(&std::env::current_exe().expect("this test"), &place(role));
+    std::fs::write(place(SAYS), says.join("\n")).expect("a file");
+    let program = place("taskmasterd");
+    supervisor.launch_program(&program, |_| {});
+    supervisor.wait_for_state("one", "RUNNING");
+    let pid = supervisor.pid_of("one");
+    // It never ends by itself: that it was started again says that it was killed.
+    eventually("it is told", || {
+        let events = supervisor.call("Events", json!({ "since": 0 }));
+        let is_it = |event: &Value| event["kind"] == "worker.restarted" && event.to_string().contains(told);
+        events["parameters"]["events"].as_array()?.iter().any(is_it).then_some(())
+    });
+    assert_eq!(supervisor.pid_of("one"), pid);
+    assert_eq!(supervisor.ctl(&["status"]).code, 0);
+    let restarted = supervisor.ctl(&["restart", "one"]);
+    assert_eq!(restarted.code, 0, "{restarted:?}");
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// Whether this is not a test, but a worker that one of them has put in the place of the real one.
+pub fn worker_to_play() -> Option<PathBuf> {
+    let name = std::env::args().next()?;
+    [LOGGER, NOTIFIER].contains(&name.as_str()).then(|| std::fs::read_link("/proc/self/exe").ok()).flatten()
+}
+
+/// Says what it is to say, and stays until it is killed.
+pub fn play(executable: &Path) {
+    const CHANNEL: i32 = 3;
+    let says = std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say");
+    for line in says.lines() {
+        let (packet, descriptors) = match line.strip_prefix('+') {
+            Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
+            None => (line, Vec::new()),
+        };
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let control = if descriptors.is_empty() { &[][..] } else { &rights };
+        let bytes = [std::io::IoSlice::new(packet.as_bytes())];
+        let _ = sendmsg::<()>(CHANNEL, &bytes, control, MsgFlags::MSG_NOSIGNAL, None);
+    }
+    // Whoever does not listen cannot be asked to leave. Without a supervisor there is nobody to play for.
+    let parent = nix::unistd::getppid();
+    while nix::unistd::getppid() == parent {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
