@@ -248,6 +248,29 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        self.end();
+        self.remove_cgroups();
+    }
+}
+
+impl Supervisor {
+    /// What a supervisor that a test has killed could not remove itself.
+    fn remove_cgroups(&self) {
+        let Ok(base) = std::fs::read_to_string(self.path("run/cgroup")) else { return };
+        // Whoever is still dying in one keeps it for a moment.
+        let until = Instant::now() + Duration::from_secs(2);
+        while let Ok(groups) = std::fs::read_dir(&base) {
+            for group in groups.filter_map(Result::ok).filter(|group| group.path().is_dir()) {
+                let _ = std::fs::remove_dir(group.path());
+            }
+            if std::fs::remove_dir(&base).is_ok() || Instant::now() > until {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let below = proc::descendants(i64::from(child.id()));
         proc::kill(i64::from(child.id()), 15);
