@@ -493,11 +493,7 @@ fn ctl_as_nobody(supervisor: &Supervisor, arguments: &[&str]) -> Ctl {
         .stdin(Stdio::null())
         .output()
         .expect("taskmasterctl runs");
-    Ctl {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    output.into()
 }
 
 fn not_permitted() {

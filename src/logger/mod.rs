@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::protocol::spawner::SinkId;
 use crate::system::clock;
 use crate::system::poll::{Interest, Poll, Ready};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{Allowance, ConfineError, LOGGER, channel, confine};
+use crate::worker::confine::{Allowance, LOGGER, work};
 
 use follow::Client;
 use ring::RING_MAX;
@@ -53,21 +53,8 @@ const STILL: Duration = Duration::from_millis(200);
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    match confined()
-        .map_err(|error| error.to_string())
-        .and_then(|channel| run(channel).map_err(|error| error.to_string()))
-    {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "taskmaster-logger: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn confined() -> Result<Channel, ConfineError> {
-    confine(Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &LOGGER })?;
-    channel(true)
+    let allowance = Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &LOGGER };
+    work("taskmaster-logger", allowance, run)
 }
 
 /// Why the logger cannot go on. The core starts another.

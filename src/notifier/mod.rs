@@ -11,7 +11,7 @@ mod log;
 mod tests;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ use crate::protocol::notifier::{FromNotifier, ToNotifier};
 use crate::system::clock;
 use crate::system::poll::{Interest, Poll};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{Allowance, ConfineError, NOTIFIER, channel, confine};
+use crate::worker::confine::{Allowance, NOTIFIER, work};
 
 use console::Console;
 use log::EventLog;
@@ -30,21 +30,8 @@ const MESSAGES: usize = 1000;
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    match confined()
-        .map_err(|error| error.to_string())
-        .and_then(|channel| run(channel).map_err(|error| error.to_string()))
-    {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "taskmaster-notifier: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn confined() -> Result<Channel, ConfineError> {
-    confine(Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &NOTIFIER })?;
-    channel(true)
+    let allowance = Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &NOTIFIER };
+    work("taskmaster-notifier", allowance, run)
 }
 
 /// Why the notifier cannot go on. The core starts another.

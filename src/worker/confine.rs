@@ -8,7 +8,8 @@
 //! calls (seccomp). What a step needs of the file system afterwards, a worker reads before.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use crate::model::program::{Limit, Resource};
 use crate::system::sandbox::{self, Calls};
@@ -86,6 +87,23 @@ pub fn start_no_more_threads() -> io::Result<()> {
 pub fn channel(nonblocking: bool) -> Result<Channel, ConfineError> {
     let socket = stdio::inherited(CHANNEL).map_err(step("the channel"))?;
     Channel::of_worker(socket, nonblocking).map_err(step("the channel"))
+}
+
+/// The whole of a worker: confined, then at work until the core closes the channel. What stops it goes to
+/// standard error; the core starts another.
+pub fn work<E: fmt::Display>(
+    program: &str,
+    allowance: Allowance,
+    run: impl FnOnce(Channel) -> Result<(), E>,
+) -> ExitCode {
+    let confined = confine(allowance).and_then(|()| channel(true)).map_err(|error| error.to_string());
+    match confined.and_then(|channel| run(channel).map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[cfg(test)]

@@ -150,11 +150,7 @@ fn run(mut command: Command, arguments: &[&str], change: impl FnOnce(&mut Comman
     command.args(arguments).stdin(Stdio::null());
     change(&mut command);
     let output = command.output().expect("taskmasterd runs");
-    Ctl {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    output.into()
 }
 
 /// Processes that outlive their supervisor on purpose: ended with the test.

@@ -59,11 +59,7 @@ impl Who {
         }
         command.arg("--").arg(reachable(TASKMASTERCTL, supervisor)).arg("-s").arg(supervisor.socket());
         let output = command.args(arguments).current_dir("/").stdin(Stdio::null()).output().expect("setpriv runs");
-        Ctl {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 }
 

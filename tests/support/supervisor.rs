@@ -28,6 +28,16 @@ pub struct Ctl {
     pub stderr: String,
 }
 
+impl From<std::process::Output> for Ctl {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 /// A directory that other users can look into.
 pub fn directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new().prefix("taskmaster-test-").tempdir().expect("a directory");
@@ -120,11 +130,7 @@ impl Supervisor {
             .stdin(Stdio::null())
             .output()
             .expect("taskmasterctl runs");
-        Ctl {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     /// One varlink call.
@@ -271,19 +277,25 @@ impl Supervisor {
     }
 
     fn end(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let below = proc::descendants(i64::from(child.id()));
-        proc::kill(i64::from(child.id()), 15);
-        let until = Instant::now() + Duration::from_secs(10);
-        while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
-            std::thread::park_timeout(Duration::from_millis(10));
+        if let Some(child) = self.child.take() {
+            end_with_all_below(child);
         }
-        let _ = child.kill();
-        let _ = child.wait();
-        // A test that failed may leave some: they are ours to end.
-        for pid in below.into_iter().filter(|pid| proc::is_alive(*pid)) {
-            proc::kill(pid, 9);
-        }
+    }
+}
+
+/// Ends a program under test in order, else by force, and whatever it has left.
+pub fn end_with_all_below(mut child: Child) {
+    let below = proc::descendants(i64::from(child.id()));
+    proc::kill(i64::from(child.id()), 15);
+    let until = Instant::now() + Duration::from_secs(10);
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    // A test that failed may leave some: they are ours to end.
+    for pid in below.into_iter().filter(|pid| proc::is_alive(*pid)) {
+        proc::kill(pid, 9);
     }
 }
 

@@ -9,13 +9,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{Termios, tcgetattr};
 
-use super::{PATIENCE, eventually, proc};
+use super::supervisor::end_with_all_below;
+use super::{PATIENCE, eventually};
 
 pub const CTRL_A: &str = "\x01";
 pub const CTRL_C: &str = "\x03";
@@ -221,18 +222,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let below = proc::descendants(i64::from(child.id()));
-            proc::kill(i64::from(child.id()), 15);
-            let until = Instant::now() + Duration::from_secs(10);
-            while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
-                std::thread::park_timeout(Duration::from_millis(10));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-            for pid in below.into_iter().filter(|pid| proc::is_alive(*pid)) {
-                proc::kill(pid, 9);
-            }
+        if let Some(child) = self.child.take() {
+            end_with_all_below(child);
         }
         self.hang_up();
     }
