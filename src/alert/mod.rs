@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod line;
+pub mod notice;
+pub mod outcome;

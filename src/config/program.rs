@@ -128,6 +128,7 @@ impl<'a> Keys<'a> {
         env.extend(self.env.or_default(BTreeMap::new()));
         let second = Duration::from_secs(1);
         Some(Program {
+            alerts: crate::model::notify::Alerts::default(),
             name: name.clone(),
             numprocs: given!(numprocs).or_default(1),
             group_name: given!(group_name).value().cloned(),

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod event;
 pub mod exit;
 pub mod id;
+pub mod notify;
 pub mod plan;
 pub mod program;
 pub mod signal;

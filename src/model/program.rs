@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capability::CapabilitySet;
 use super::id::{Account, ProgramName};
+use super::notify::Alerts;
 use super::signal::Signal;
 use super::template::Template;
 
@@ -26,6 +27,8 @@ pub struct Program {
     pub group_name: Option<String>,
     pub exec: Execution,
     pub watch: Watch,
+    /// Whom its alerts reach. A change here takes effect with its next event.
+    pub alerts: Alerts,
 }
 
 /// What is executed. A change here restarts the program's processes.
@@ -276,6 +279,7 @@ pub mod testing {
                 log_maxbytes: 50 << 20,
                 log_backups: 10,
             },
+            alerts: Alerts::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod console;
 mod log;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -91,13 +92,20 @@ fn listen(channel: &Channel, log: &mut EventLog, console: &mut Console) -> Resul
         match message {
             ToNotifier::EventLog { format } => log.open(only(descriptors, "EventLog")?, format),
             ToNotifier::Console => console.open(only(descriptors, "Console")?),
-            ToNotifier::Event { event, again } => {
+            ToNotifier::Event { event, again, about: _ } => {
                 // The earlier notifier has shown it, if it was sent to one.
                 if !again {
                     console.show(&event);
                 }
                 log.push(event, again);
             }
+            ToNotifier::Secret { .. }
+            | ToNotifier::Configure(_)
+            | ToNotifier::Output { .. }
+            | ToNotifier::Sendmail { .. }
+            | ToNotifier::SendmailEnded { .. }
+            | ToNotifier::Ask { .. }
+            | ToNotifier::Drain => {}
         }
     }
     Ok(())

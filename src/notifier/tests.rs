@@ -71,7 +71,7 @@ impl Core {
 
     fn events(&mut self, seqs: impl IntoIterator<Item = u64>, again: bool) {
         for seq in seqs {
-            self.send(&ToNotifier::Event { event: Box::new(event(seq)), again }, Vec::new());
+            self.send(&ToNotifier::Event { event: Box::new(event(seq)), about: None, again }, Vec::new());
         }
     }
 

@@ -115,6 +115,13 @@ impl Core {
                 let words = format!("the event log is written again; {missing} events are missing there");
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
+            FromNotifier::WantOutput { .. }
+            | FromNotifier::WantSecrets
+            | FromNotifier::WantSendmail { .. }
+            | FromNotifier::Channel { .. }
+            | FromNotifier::Lost { .. }
+            | FromNotifier::Answer { .. }
+            | FromNotifier::Drained { .. } => {}
         }
     }
 

@@ -73,7 +73,7 @@ impl Journal {
             let event = &self.unwritten[self.sent];
             let again = event.seq <= self.ever_sent;
             self.ever_sent = self.ever_sent.max(event.seq);
-            let message = ToNotifier::Event { event: Box::new((**event).clone()), again };
+            let message = ToNotifier::Event { event: Box::new((**event).clone()), about: None, again };
             self.sent += 1;
             notifier.send(&message, Vec::new())?;
         }
@@ -126,7 +126,7 @@ mod tests {
     fn received(worker: &Channel) -> Vec<(u64, bool)> {
         let mut got = Vec::new();
         while let Ok(Some(message)) = worker.receive::<ToNotifier>() {
-            if let ToNotifier::Event { event, again } = message.message {
+            if let ToNotifier::Event { event, again, .. } = message.message {
                 got.push((event.seq, again));
             }
         }

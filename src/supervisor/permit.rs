@@ -100,7 +100,15 @@ impl Permits {
     pub fn told_notifier(&mut self, message: &ToNotifier) {
         match message {
             ToNotifier::EventLog { .. } => self.has_log = true,
-            ToNotifier::Console | ToNotifier::Event { .. } => {}
+            ToNotifier::Console
+            | ToNotifier::Event { .. }
+            | ToNotifier::Secret { .. }
+            | ToNotifier::Configure(_)
+            | ToNotifier::Output { .. }
+            | ToNotifier::Sendmail { .. }
+            | ToNotifier::SendmailEnded { .. }
+            | ToNotifier::Ask { .. }
+            | ToNotifier::Drain => {}
         }
     }
 
@@ -142,6 +150,13 @@ impl Permits {
                 let begins = self.has_log && !std::mem::replace(&mut self.log_fails, true);
                 allow(begins, Violation::OutOfTurn("LogFailing"))
             }
+            FromNotifier::WantOutput { .. }
+            | FromNotifier::WantSecrets
+            | FromNotifier::WantSendmail { .. }
+            | FromNotifier::Channel { .. }
+            | FromNotifier::Lost { .. }
+            | FromNotifier::Answer { .. }
+            | FromNotifier::Drained { .. } => Err(Violation::OutOfTurn("it")),
             FromNotifier::LogRecovered { missing } => {
                 let ends = std::mem::take(&mut self.log_fails) || (self.has_log && *missing > 0);
                 allow(ends, Violation::OutOfTurn("LogRecovered"))

@@ -1,0 +1,81 @@
+//! All contact with the outside: one thread with an async runtime, and in it one task for each channel,
+//! so that a dead mail server delays no syslog.
+//!
+//! The main thread gives [`Order`]s and takes [`News`]; neither waits for the other. Nothing here decides
+//! when to try again: that is `alert::queue`. Syslog keeps its own bounded buffer, because it gets every
+//! event and has no spool.
+
+use std::sync::Arc;
+
+use crate::alert::outcome::Outcome;
+use crate::model::event::Event;
+use crate::model::notify::{About, Channel, ChannelName, Health};
+
+/// What a channel needs beside its settings. Never shown; zeroed when dropped.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    pub password: Option<Secret>,
+    /// The first signs.
+    pub hmac: Vec<Secret>,
+}
+
+/// A secret's bytes, without a line end.
+#[derive(Clone)]
+pub struct Secret(Arc<[u8]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A job's number, unique in this process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct JobId(pub u64);
+
+/// Main thread → network.
+pub enum Order {
+    /// These channels from now on. What is under way ends with its old settings.
+    Configure(Vec<(Channel, Secrets)>),
+    /// Send this message. `dialogue`: tell the conversation line by line, secrets masked.
+    Send { channel: ChannelName, job: JobId, message: Message, dialogue: bool },
+    /// For all syslog channels.
+    Event { event: Arc<Event>, about: Option<Arc<About>> },
+    /// Send a test line on a syslog channel.
+    TestSyslog { channel: ChannelName, job: JobId },
+}
+
+/// A message ready to go.
+#[derive(Clone, Debug)]
+pub enum Message {
+    Mail {
+        /// Addresses only.
+        envelope_from: String,
+        recipients: Vec<String>,
+        /// Headers and body with CRLF line ends, not dot-stuffed.
+        bytes: Arc<[u8]>,
+    },
+    Post {
+        /// The same for each try: `X-Taskmaster-Delivery`.
+        delivery: String,
+        body: Arc<[u8]>,
+    },
+}
+
+/// Network → main thread.
+pub enum News {
+    Done {
+        job: JobId,
+        outcome: Outcome,
+    },
+    Line {
+        job: JobId,
+        line: String,
+    },
+    /// A syslog channel: how it is now, and how many messages it has lost since the last news.
+    Syslog {
+        channel: ChannelName,
+        health: Health,
+        lost: u64,
+    },
+}
