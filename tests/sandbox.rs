@@ -183,11 +183,11 @@ const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
 /// What the played worker says, beside its executable.
 const SAYS: &str = "says";
 
-fn beside(program: &str, name: &str) -> PathBuf {
+pub fn beside(program: &str, name: &str) -> PathBuf {
     Path::new(program).with_file_name(name)
 }
 
-fn put(program: &Path, place: &Path) {
+pub fn put(program: &Path, place: &Path) {
     if std::fs::hard_link(program, place).is_err() {
         std::fs::copy(program, place).expect("a copy");
     }

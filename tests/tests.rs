@@ -8,6 +8,7 @@ mod check;
 mod control;
 mod demo;
 mod failures;
+mod lies;
 mod main_job;
 mod output;
 mod privileges;
@@ -24,6 +25,9 @@ fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
         return sandbox::play(&worker);
     }
+    if let Some(spawner) = lies::spawner_to_play() {
+        return lies::play_spawner(&spawner);
+    }
     let arguments = Arguments::from_args();
     let modules = [
         authority::trials(),
@@ -31,6 +35,7 @@ fn main() {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        lies::trials(),
         main_job::trials(),
         output::trials(),
         privileges::trials(),

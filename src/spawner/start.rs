@@ -80,11 +80,7 @@ fn leave_the_session() -> Step {
     credentials::new_session().map_err(|error| failure(Stage::Session, "", &error))
 }
 
-fn locate_logs<'a>(
-    spec: &'a StartSpec,
-    who: &Who,
-    reporter: &Reporter,
-) -> Result<Vec<Located<'a>>, StartFailure> {
+fn locate_logs<'a>(spec: &'a StartSpec, who: &Who, reporter: &Reporter) -> Result<Vec<Located<'a>>, StartFailure> {
     if !spec.files.is_empty() {
         reporter.reached(Stage::Output);
     }

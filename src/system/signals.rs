@@ -106,8 +106,7 @@ fn action(number: i32, new: Option<&[u64; 8]>, old: &mut [u64; 8]) -> Result<(),
     let new = new.map_or(std::ptr::null(), |new| new.as_ptr());
     // SAFETY: `new` is null or valid for reading, `old` for writing, for the whole call and for more than
     // the kernel's structure has; the callers set the default disposition, which runs no code of ours.
-    let result =
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, new, old.as_mut_ptr(), size_of::<u64>()) };
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, new, old.as_mut_ptr(), size_of::<u64>()) };
     Errno::result(result).map(drop)
 }
 
