@@ -233,8 +233,9 @@ impl Clones {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(None) => break,
                 Err(_) => {
-                    // It was cut: descriptors got lost on the way. What became of the clone is not known.
-                    clone.fail(words(Stage::Prepare, "the supervisor has no descriptors left"));
+                    // It was cut, or descriptors got lost on the way. What became of the clone is not known.
+                    let error = "a report was cut: it was too long, or the supervisor has no descriptors left";
+                    clone.fail(words(Stage::Prepare, error));
                     break;
                 }
             };
@@ -247,7 +248,10 @@ impl Clones {
                     }
                 }
                 Ok(Report::Reached(stage)) => clone.reached = Some(stage),
-                Ok(Report::Executing) => clone.executing = true,
+                Ok(Report::Executing) => {
+                    clone.executing = true;
+                    clone.reached = Some(Stage::Exec);
+                }
                 Ok(Report::Failed(failure)) => clone.failure = Some(failure),
                 Err(failure) => {
                     clone.fail(failure);
@@ -428,26 +432,5 @@ fn words(stage: Stage, error: &str) -> StartFailure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::id::ProgramName;
-    use crate::system::clock;
-
-    #[test]
-    fn a_clone_that_comes_after_its_start_was_given_up_is_killed() {
-        let mut reactor = Reactor::new().expect("a reactor");
-        let mut clones = Clones::default();
-        let id = ProcessId::new(&ProgramName::new("web").expect("a name"), 0);
-        let now = clock::now();
-        let (ticket, _report) = clones.announce(&mut reactor, Purpose::Process(id), false, now).expect("descriptors");
-        clones.time_out(&mut reactor, now + START_TIMEOUT);
-        assert!(matches!(clones.next_news(), Some((_, _, News::Failed(failure))) if failure.stage == Stage::Timeout));
-
-        let mut late = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
-        let pid = Pid(i32::try_from(late.id()).expect("a pid"));
-        clones.cloned(&mut reactor, ticket, pid, process::open(pid).expect("a pidfd"));
-        let status = late.wait().expect("it ends");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
-        assert!(clones.next_news().is_none());
-    }
-}
+#[path = "clones_tests.rs"]
+mod tests;
