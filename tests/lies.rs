@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a step of the start that the kernel refuses is the end of the start", &[Need::Root], refused),
         test("a step of the start that the kernel only pretends is the end of the start", &[Need::Root], pretended),
+        test("a spawner that makes no sense costs the starts that it was asked for", &[Need::Root], nonsense),
         test("a supervisor that cannot become anybody runs nothing", &[Need::Root], nobody_at_all),
     ]
 }
@@ -94,6 +95,8 @@ fn install(filter: &BpfProgram) -> Result<(), Errno> {
 const SPAWNER: &str = "taskmaster-spawner";
 /// Beside the played spawner: the calls that the next one does not make.
 const LIE: &str = "lie";
+/// Or what the next one says instead of doing its work.
+const SAYS: &str = "says";
 /// The real one.
 const REAL: &str = "real/taskmaster-spawner";
 /// A descriptor that nobody has closed, as of a starter or a library that was careless.
@@ -111,6 +114,9 @@ pub fn play_spawner(executable: &Path) {
     fcntl(&open, FcntlArg::F_DUPFD(LEAKED)).expect("a descriptor");
     if let Ok(lie) = std::fs::read_to_string(executable.with_file_name(LIE)) {
         install(&filter(&lie)).expect("a filter");
+    }
+    if let Ok(says) = std::fs::read_to_string(executable.with_file_name(SAYS)) {
+        return crate::sandbox::say(&says);
     }
     let real = executable.with_file_name(REAL);
     let path = CString::new(real.as_os_str().as_encoded_bytes()).expect("a path");
@@ -158,10 +164,10 @@ impl Stage {
     }
 
     /// Replaces the spawner.
-    fn set(&self, lie: Option<&str>) {
-        let place = self.0.path("bin").join(LIE);
-        match lie {
-            Some(lie) => std::fs::write(place, lie).expect("a file"),
+    fn set(&self, file: &str, content: Option<&str>) {
+        let place = self.0.path("bin").join(file);
+        match content {
+            Some(content) => std::fs::write(place, content).expect("a file"),
             None => std::fs::remove_file(place).expect("a file"),
         }
         if let Some(spawner) = self.0.helper_now("spawner") {
@@ -299,14 +305,26 @@ fn play(errno: Errno, more: &[Case]) {
     let honest = |what| ["plain", "able"].iter().for_each(|name| stage.assert_runs(name, what));
     honest("before");
     for (what, calls, program, ends_at) in BOTH.iter().chain(more) {
-        stage.set(Some(&calls.written(errno)));
+        stage.set(LIE, Some(&calls.written(errno)));
         match ends_at {
             Some(ends_at) => stage.assert_refused(program, ends_at, what),
             None => stage.assert_runs(program, what),
         }
     }
-    stage.set(None);
+    stage.set(LIE, None);
     honest("afterwards");
+}
+
+fn nonsense() {
+    let stage = Stage::new();
+    stage.assert_runs("plain", "before");
+    let many = "0{\"cloned\":{\"ticket\":1,\"pid\":1}}\n".repeat(1000);
+    for says in ["junk", "1", "0", "0{\"cloned\":{\"ticket\":999999,\"pid\":1}}", &*many] {
+        stage.set(SAYS, Some(says));
+        stage.assert_refused("plain", "spawner", says);
+    }
+    stage.set(SAYS, None);
+    stage.assert_runs("plain", "afterwards");
 }
 
 /// The whole supervisor lives in such a world: not even the workers are started as who they should be.

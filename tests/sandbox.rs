@@ -228,8 +228,12 @@ pub fn worker_to_play() -> Option<PathBuf> {
 
 /// Says what it is to say, and stays until it is killed.
 pub fn play(executable: &Path) {
+    say(&std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say"));
+}
+
+/// The same, line by line.
+pub fn say(says: &str) {
     const CHANNEL: i32 = 3;
-    let says = std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say");
     for line in says.lines() {
         let (packet, descriptors) = match line.strip_prefix('+') {
             Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),

@@ -10,6 +10,7 @@ mod demo;
 mod failures;
 mod lies;
 mod main_job;
+mod neighbours;
 mod output;
 mod privileges;
 mod reload;
@@ -37,6 +38,7 @@ fn main() {
         failures::trials(),
         lies::trials(),
         main_job::trials(),
+        neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),
