@@ -8,7 +8,9 @@ mod check;
 mod control;
 mod demo;
 mod failures;
+mod lies;
 mod main_job;
+mod neighbours;
 mod output;
 mod privileges;
 mod reload;
@@ -24,6 +26,9 @@ fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
         return sandbox::play(&worker);
     }
+    if let Some(spawner) = lies::spawner_to_play() {
+        return lies::play_spawner(&spawner);
+    }
     let arguments = Arguments::from_args();
     let modules = [
         authority::trials(),
@@ -31,7 +36,9 @@ fn main() {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        lies::trials(),
         main_job::trials(),
+        neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
 use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
-use crate::model::stage::StartFailure;
+use crate::model::stage::{Stage, StartFailure};
 use crate::model::template::Template;
 
 /// The core's name for one request; never used twice in a run.
@@ -145,6 +145,8 @@ pub enum Report {
     Opened {
         sinks: Vec<SinkId>,
     },
+    /// A step begins that others can make last: an account database, a network directory.
+    Reached(Stage),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

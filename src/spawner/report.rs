@@ -37,6 +37,11 @@ impl Reporter {
         Ok(())
     }
 
+    /// Says that a step begins which others can make last, so that a start that took too long can tell where.
+    pub fn reached(&self, stage: Stage) {
+        self.send(&Report::Reached(stage), &[]);
+    }
+
     /// The last word before the program runs. If nobody listens any more, the start was given up, or the
     /// core is gone: then there is nobody to run for.
     pub fn executing(&self) -> Result<(), StartFailure> {
@@ -51,6 +56,12 @@ impl Reporter {
     /// If nobody listens any more, there is nobody to tell.
     fn send(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
         let _ = socket::send(&self.socket, &encode(report), descriptors);
+    }
+}
+
+impl AsFd for Reporter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

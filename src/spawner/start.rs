@@ -27,16 +27,16 @@ pub fn become_program(
     reporter: &Reporter,
     mut descriptors: Vec<OwnedFd>,
 ) -> Result<Infallible, StartFailure> {
-    close_on_exec(3)?;
+    close_on_exec(3, reporter)?;
     reset_signals()?;
     leave_the_session()?;
-    let who = identity::find(&spec.identity)?;
+    let who = identity::find(&spec.identity, reporter)?;
     identity::refuse_worker(&who, &spec.kept_uids)?;
     let executable = match spec.command {
         Command::Worker { .. } if !descriptors.is_empty() => Some(descriptors.remove(0)),
         Command::Worker { .. } | Command::Words(_) => None,
     };
-    let logs = locate_logs(spec, &who)?;
+    let logs = locate_logs(spec, &who, reporter)?;
     let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who, None))?;
     let executable = connect(spec, &who, descriptors, executable)?;
     set_priority(spec)?;
@@ -52,17 +52,17 @@ pub fn become_program(
     opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who, None))?);
     reporter.opened(&opened)?;
     drop(opened);
-    enter_directory(spec, &who)?;
+    enter_directory(spec, &who, reporter)?;
     privilege::give_up_new(spec, &who)?;
-    close_on_exec(first_free(spec))?;
+    close_on_exec(first_free(spec), reporter)?;
     unblock_signals()?;
     reporter.executing()?;
     execute(spec, &who, executable.as_ref())
 }
 
 /// Whatever was inherited, or opened by a library meanwhile, ends with the execution.
-fn close_on_exec(first: i32) -> Step {
-    stdio::close_on_exec_from(first, None).map_err(|error| failure(Stage::Descriptors, "", &error))
+fn close_on_exec(first: i32, reporter: &Reporter) -> Step {
+    stdio::close_on_exec_from(first, reporter).map_err(|error| failure(Stage::Descriptors, "", &error))
 }
 
 /// The first number above those that the program is given.
@@ -80,7 +80,10 @@ fn leave_the_session() -> Step {
     credentials::new_session().map_err(|error| failure(Stage::Session, "", &error))
 }
 
-fn locate_logs<'a>(spec: &'a StartSpec, who: &Who) -> Result<Vec<Located<'a>>, StartFailure> {
+fn locate_logs<'a>(spec: &'a StartSpec, who: &Who, reporter: &Reporter) -> Result<Vec<Located<'a>>, StartFailure> {
+    if !spec.files.is_empty() {
+        reporter.reached(Stage::Output);
+    }
     spec.files.iter().map(|file| files::locate(file, who)).collect()
 }
 
@@ -169,8 +172,9 @@ fn set_death_signal(spec: &StartSpec) -> Step {
 }
 
 /// As the user: a directory that the user may not enter is not entered.
-fn enter_directory(spec: &StartSpec, who: &Who) -> Step {
+fn enter_directory(spec: &StartSpec, who: &Who, reporter: &Reporter) -> Step {
     let Some(directory) = &spec.workingdir else { return Ok(()) };
+    reporter.reached(Stage::Chdir);
     let home = who.person().map_or("/", |person| person.home.as_str());
     let path = directory.render(&who.name(), home);
     execute::enter_directory(&path).map_err(|error| errno(Stage::Chdir, &path, error))

@@ -258,7 +258,11 @@ impl Core {
     pub(super) fn hear_spawner(&mut self, event: Event) {
         let Some(spawner) = &mut self.spawner else { return };
         let mut alive = if event.writable { spawner.flush() } else { Ok(()) };
-        while alive.is_ok() {
+        // A budget per turn, as for the workers.
+        for _ in 0..256 {
+            if alive.is_err() {
+                break;
+            }
             match spawner.receive() {
                 Ok(Some(answer)) => match (answer.message, answer.descriptors.into_iter().next()) {
                     (Answer::Cloned { ticket, pid }, Some(pidfd)) => {
@@ -274,6 +278,9 @@ impl Core {
                 Ok(None) => return,
                 Err(error) => alive = Err(error),
             }
+        }
+        if alive.is_ok() {
+            return;
         }
         // It is gone, or is given up: programs do not notice, and the next start brings a new one.
         if let Some(spawner) = self.spawner.take() {

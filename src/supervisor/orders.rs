@@ -53,7 +53,7 @@ impl Core {
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
         let loaded = match &self.source {
-            ConfigSource::File(path) => load::load(path, self.own_uid),
+            ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids),
             ConfigSource::BuiltIn => Ok(self.config.clone()),
         };
         let mut config = match loaded {

@@ -10,6 +10,8 @@ use crate::model::template::Template;
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
 
+use super::role::Uids;
+
 /// What every start needs to know of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -17,7 +19,7 @@ pub struct Own {
     pub user: String,
     pub env: Vec<(Bytes, Bytes)>,
     /// Those of the workers, when it is root.
-    pub worker_uids: Vec<u32>,
+    pub worker_uids: Uids,
     /// It has CAP_SYS_RESOURCE, which root lacks in some containers.
     pub may_raise_limits: bool,
     /// The limit of descriptors that it was started with, before it raised its own.
@@ -84,7 +86,7 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
     StartSpec {
         command: Command::Words(exec.cmd.iter().map(fill).collect()),
         identity: identity(exec),
-        kept_uids: own.worker_uids.clone(),
+        kept_uids: own.worker_uids.all(),
         umask: exec.umask,
         workingdir,
         env,
@@ -185,7 +187,7 @@ mod tests {
             root,
             user: "me".to_owned(),
             env,
-            worker_uids: Vec::new(),
+            worker_uids: Uids::default(),
             may_raise_limits: root,
             descriptors: unlimited,
         }

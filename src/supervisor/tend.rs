@@ -93,7 +93,7 @@ impl Core {
 
     fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
         let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
-        let uid = self.own.root.then(|| role.uid());
+        let uid = self.own.worker_uids.of(role);
         let (argument, link, mut passed, targets) = match role {
             Role::Shell => self.shell_descriptors().map_err(ChannelError::Io)?,
             Role::Logger | Role::Notifier => {
