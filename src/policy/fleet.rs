@@ -215,9 +215,6 @@ impl Fleet {
         if !self.shutting_down {
             return;
         }
-        // Each is told once: one that has ended, and is only waited for because of what it left, is not at
-        // rest, and no order changes that.
-        let mut done = std::collections::BTreeSet::new();
         loop {
             let unrest = self.members.values().filter(|member| !member.life.is_at_rest());
             let Some(level) = unrest.map(|member| member.program.watch.priority).max() else { return };
@@ -227,7 +224,6 @@ impl Fleet {
                 .filter(|(_, member)| member.program.watch.priority == level)
                 .filter(|(_, member)| !member.life.is_at_rest() && !member.life.is_ending())
                 .map(|(id, _)| id.clone())
-                .filter(|id| done.insert(id.clone()))
                 .collect();
             if told.is_empty() {
                 return; // all of this level are on their way

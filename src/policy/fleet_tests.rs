@@ -163,17 +163,6 @@ fn shutdown_stops_one_priority_after_the_other_last_started_first() {
 }
 
 #[test]
-fn a_shutdown_waits_for_what_an_ended_process_left_without_spinning() {
-    let mut fleet = running(&[named("a", |p| p.watch.autorestart = crate::model::program::AutoRestart::Never)]);
-    let id = ProcessId::new(&ProgramName::new("a").expect("a name"), 0);
-    fleet.handle(&id, Input::Exited { status: ExitStatus::Code(0), rest: true }, at(5));
-    fleet.shut_down(at(5));
-    assert!(!fleet.is_at_rest());
-    fleet.handle(&id, Input::Emptied, at(6));
-    assert!(fleet.is_at_rest());
-}
-
-#[test]
 fn a_restart_that_was_under_way_does_not_outlive_a_shutdown() {
     let mut fleet = running(&[named("a", |_| {})]);
     let id = ProcessId::new(&ProgramName::new("a").expect("a name"), 0);
