@@ -12,6 +12,7 @@ mod main_job;
 mod output;
 mod privileges;
 mod reload;
+mod restrict;
 mod sandbox;
 mod shell;
 mod stops;
@@ -35,6 +36,7 @@ fn main() {
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        restrict::trials(),
         sandbox::trials(),
         shell::trials(),
         stops::trials(),

@@ -42,7 +42,7 @@ use crate::model::text;
 use check::Placed;
 use fault::{Kind, Place, Sink, Source};
 use program::Keys;
-use table::{Context, Item, Table, shown};
+use table::{Context, Given, Item, Table, shown};
 
 /// Where the texts come from.
 pub trait Files {
@@ -316,6 +316,12 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
         let place = keys.capability_bounding.or(&defaults.capability_bounding).place().unwrap_or(place);
         let message = format!("`capabilities` keeps what `capability_bounding` does not let it have: {missing}");
         context.sink.report(place, Kind::Value, &message, None);
+    }
+    if !keys.restrict_paths.or(&defaults.restrict_paths).is_absent()
+        && let Given::Value(false, place) = keys.no_new_privileges.or(&defaults.no_new_privileges)
+    {
+        let help = "take one of the two out".to_owned();
+        context.sink.report(*place, Kind::Value, "`restrict_paths` needs `no_new_privileges`", Some(help));
     }
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,

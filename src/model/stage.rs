@@ -57,6 +57,7 @@ stages! {
     Chdir "chdir" "changing to the working directory",
     NoNewPrivs "no_new_privs" "giving up new privileges",
     Mdwe "mdwe" "denying memory that is writable and executable",
+    RestrictPaths "restrict_paths" "restricting the paths",
     Exec "exec" "executing the command",
     /// The start took too long, in whichever stage it was.
     Timeout "timeout" "starting in time",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
-use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
+use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource, RestrictPaths};
 use crate::model::stage::StartFailure;
 use crate::model::template::Template;
 
@@ -63,6 +63,8 @@ pub struct StartSpec {
     pub capability_bounding: Option<CapabilitySet>,
     pub keyring: Keyring,
     pub mdwe: bool,
+    /// Needs `no_new_privileges`.
+    pub restrict_paths: Option<RestrictPaths>,
     pub ioprio: Option<IoPriority>,
     pub cpu_affinity: Option<BTreeSet<u16>>,
     pub nice: Option<i32>,
@@ -145,6 +147,8 @@ pub enum Report {
     Opened {
         sinks: Vec<SinkId>,
     },
+    /// `restrict_paths` is not enforced as asked, and this is why; the start goes on.
+    Unrestricted(String),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

@@ -18,6 +18,7 @@ use super::files::{self, Located};
 use super::identity::{self, Who};
 use super::privilege::{self, Privileges};
 use super::report::{Reporter, errno, failure};
+use super::restrict;
 
 type Step = Result<(), StartFailure>;
 
@@ -54,10 +55,11 @@ pub fn become_program(
     drop(opened);
     enter_directory(spec, &who)?;
     privilege::give_up_new(spec, &who)?;
+    let restriction = restrict::to_listed_paths(spec, &who, reporter)?;
     close_on_exec(first_free(spec))?;
     unblock_signals()?;
     reporter.executing()?;
-    execute(spec, &who, executable.as_ref())
+    execute(spec, &who, executable.as_ref()).map_err(|failure| restriction.explain(failure))
 }
 
 /// Whatever was inherited, or opened by a library meanwhile, ends with the execution.

@@ -43,6 +43,8 @@ pub enum News {
         sink: SinkId,
         file: Rc<OwnedFd>,
     },
+    /// Its `restrict_paths` is not enforced as asked, for this reason.
+    Unrestricted(String),
     Executed,
     /// It was killed before it could say a word.
     Stillborn,
@@ -63,6 +65,7 @@ struct Clone {
     report: Option<(OwnedFd, u64)>,
     born: Option<Pid>,
     process: Option<(Pid, OwnedFd, u64)>,
+    unrestricted: Option<String>,
     executing: bool,
     executed: bool,
     failure: Option<StartFailure>,
@@ -118,6 +121,7 @@ impl Clones {
             report: Some((ours, token)),
             born: None,
             process: None,
+            unrestricted: None,
             executing: false,
             executed: false,
             failure: None,
@@ -222,6 +226,7 @@ impl Clones {
                         self.news.push_back((ticket, clone.purpose.clone(), news));
                     }
                 }
+                Ok(Report::Unrestricted(why)) => clone.unrestricted = Some(why),
                 Ok(Report::Executing) => clone.executing = true,
                 Ok(Report::Failed(failure)) => clone.failure = Some(failure),
                 Err(_) => {
@@ -291,6 +296,9 @@ impl Clones {
         if !clone.told_cloned {
             clone.told_cloned = true;
             tell(News::Cloned);
+        }
+        if let Some(why) = clone.unrestricted.take() {
+            tell(News::Unrestricted(why));
         }
         if clone.executed && !clone.told_executed {
             clone.told_executed = true;

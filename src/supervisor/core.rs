@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -128,6 +129,7 @@ impl Core {
                 }
                 self.input(id, Input::Cloned);
             }
+            News::Unrestricted(why) => self.tell_unrestricted(id, &why),
             News::Executed => {
                 let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
                 for planned in self.planned.remove(id).unwrap_or_default() {
@@ -322,6 +324,21 @@ impl Core {
         };
         self.waiters.observe(id, notice);
         self.record_of(Some(program), notice.kind, facts);
+    }
+
+    /// The kernel cannot enforce what is configured, and the configuration lets the program run all the same.
+    fn tell_unrestricted(&mut self, id: &ProcessId, why: &str) {
+        let Some(program) = self.fleet.member(id).map(|member| Arc::clone(&member.program)) else { return };
+        let facts = Facts {
+            program: Some(id.program.clone()),
+            process: Some(id.shown(program.numprocs)),
+            pid: self.pids.get(id).map(|pid| pid.0),
+            user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
+            stage: Some(Stage::RestrictPaths),
+            message: Some(format!("`restrict_paths` is not enforced as configured: {why}")),
+            ..Facts::default()
+        };
+        self.record_of(Some(&program), Kind::ProcessUnrestricted, facts);
     }
 
     /// Records an event, and tells it to whoever listens.
