@@ -18,6 +18,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod tty;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -41,6 +42,7 @@ fn main() {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        tty::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -40,6 +40,7 @@ use crate::model::id::{Account, NAME_MAX, ProgramName};
 use crate::model::program::Program;
 use crate::model::text;
 use check::Placed;
+use expand::Target;
 use fault::{Kind, Place, Sink, Source};
 use program::Keys;
 use table::{Context, Given, Item, Table, shown};
@@ -322,6 +323,12 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
     {
         let help = "take one of the two out".to_owned();
         context.sink.report(*place, Kind::Value, "`restrict_paths` needs `no_new_privileges`", Some(help));
+    }
+    if keys.tty.or(&defaults.tty).or_default(false)
+        && let Given::Value(Target::Path(_) | Target::Discard, place) = keys.stderr.or(&defaults.stderr)
+    {
+        let help = "take `stderr` out, or write \"stdout\"".to_owned();
+        context.sink.report(*place, Kind::Value, "with `tty` standard error goes where `stdout` goes", Some(help));
     }
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,

@@ -43,6 +43,7 @@ pub struct Keys<'a> {
     pub env_file: Given<'a, EnvFile>,
     pub oom_score_adj: Given<'a, i32>,
     pub on_supervisor_death: Given<'a, OnSupervisorDeath>,
+    pub tty: Given<'a, bool>,
     pub stdout: Given<'a, Target>,
     pub stderr: Given<'a, Target>,
     pub autostart: Given<'a, bool>,
@@ -91,6 +92,7 @@ impl<'a> Keys<'a> {
             on_supervisor_death: table.take("on_supervisor_death", |item| {
                 values::word(item, &[("stop", OnSupervisorDeath::Stop), ("keep", OnSupervisorDeath::Keep)])
             }),
+            tty: table.take("tty", values::boolean),
             stdout: table.take("stdout", expand::stdout),
             stderr: table.take("stderr", expand::stderr),
             autostart: table.take("autostart", values::boolean),
@@ -129,6 +131,7 @@ impl<'a> Keys<'a> {
         let mut env = defaults.env.or_default(BTreeMap::new());
         env.extend(self.env.or_default(BTreeMap::new()));
         let restrict_paths = given!(restrict_paths).value().map(|written| written.resolve(&names));
+        let tty = given!(tty).or_default(false);
         let second = Duration::from_secs(1);
         Some(Program {
             name: name.clone(),
@@ -159,9 +162,11 @@ impl<'a> Keys<'a> {
                 restrict_paths,
                 oom_score_adj: given!(oom_score_adj).value().copied(),
                 on_supervisor_death: given!(on_supervisor_death).or_default(OnSupervisorDeath::Stop),
+                tty,
                 stdout: own(given!(stdout).or_default(Target::Auto)),
                 stderr: match given!(stderr).or_default(Target::Auto) {
                     Target::Stdout => ErrorOutput::Stdout,
+                    _ if tty => ErrorOutput::Stdout,
                     target => ErrorOutput::Own(own(target)),
                 },
             },

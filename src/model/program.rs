@@ -67,6 +67,8 @@ pub struct Execution {
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     pub on_supervisor_death: OnSupervisorDeath,
+    /// It has a pseudo-terminal, to which standard error goes, too.
+    pub tty: bool,
     pub stdout: Output,
     pub stderr: ErrorOutput,
 }
@@ -304,6 +306,7 @@ pub mod testing {
                 restrict_paths: None,
                 oom_score_adj: None,
                 on_supervisor_death: OnSupervisorDeath::Stop,
+                tty: false,
                 stdout: Output::Auto,
                 stderr: ErrorOutput::Own(Output::Auto),
             },

@@ -40,6 +40,7 @@ stages! {
     Account "account" "looking up the user or group",
     Signals "signals" "resetting signals",
     Session "session" "starting a session of its own",
+    Tty "tty" "setting up the terminal",
     /// A log file that root's directories hold, opened before the change of user, or any other, as the user.
     Output "output" "opening the log file",
     Stdio "stdio" "connecting standard input and output",

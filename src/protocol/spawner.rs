@@ -72,6 +72,8 @@ pub struct StartSpec {
     pub on_supervisor_death: OnSupervisorDeath,
     /// The stop signal's number, sent by the kernel when the core dies.
     pub death_signal: i32,
+    /// The first passed descriptor becomes the controlling terminal.
+    pub tty: bool,
     /// Where each passed descriptor goes; standard ones that are not named get /dev/null.
     pub descriptors: Vec<Target>,
     /// Log files to open; their descriptors come back in [`Report::Opened`].

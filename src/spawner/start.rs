@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
+use crate::model::id::Account;
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
-use crate::system::{credentials, execute, file, limits, schedule, signals, stdio};
+use crate::system::{account, credentials, execute, file, limits, pty, schedule, signals, stdio};
 
 use super::environment::Environment;
 use super::files::{self, Located};
@@ -37,6 +38,7 @@ pub fn become_program(
         Command::Worker { .. } if !descriptors.is_empty() => Some(descriptors.remove(0)),
         Command::Worker { .. } | Command::Words(_) => None,
     };
+    take_terminal(spec, &who, &descriptors)?;
     let logs = locate_logs(spec, &who)?;
     let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who, None))?;
     let executable = connect(spec, &who, descriptors, executable)?;
@@ -82,6 +84,21 @@ fn leave_the_session() -> Step {
     credentials::new_session().map_err(|error| failure(Stage::Session, "", &error))
 }
 
+/// After that of the new session, because only who leads one without a terminal can have one.
+fn take_terminal(spec: &StartSpec, who: &Who, descriptors: &[OwnedFd]) -> Step {
+    if !spec.tty {
+        return Ok(());
+    }
+    let stage = |error: &std::io::Error| failure(Stage::Tty, "", error);
+    let Some(terminal) = descriptors.first() else { return Err(errno(Stage::Tty, "", Errno::EBADF)) };
+    if account::own_uid().is_root() {
+        let uid = who.person().map_or_else(account::own_uid, |person| person.uid);
+        let group = account::group_id(&Account::Name("tty".to_owned())).ok();
+        pty::give(terminal, uid, group).map_err(|error| stage(&error))?;
+    }
+    pty::make_controlling(terminal).map_err(|error| stage(&error))
+}
+
 fn locate_logs<'a>(spec: &'a StartSpec, who: &Who) -> Result<Vec<Located<'a>>, StartFailure> {
     spec.files.iter().map(|file| files::locate(file, who)).collect()
 }
@@ -112,8 +129,9 @@ fn connect(
     for (descriptor, Target(target)) in descriptors.into_iter().zip(&spec.descriptors) {
         if program {
             stdio::set_nonblocking(&descriptor, false).map_err(|error| stage(&error))?;
-            if let Some(person) = who.person().filter(|person| !person.uid.is_root())
-                && crate::system::account::own_uid().is_root()
+            if !spec.tty
+                && let Some(person) = who.person().filter(|person| !person.uid.is_root())
+                && account::own_uid().is_root()
             {
                 file::give(&descriptor, person.uid, person.gid).map_err(|error| stage(&error))?;
             }

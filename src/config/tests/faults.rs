@@ -13,7 +13,7 @@ numproc = 3
 umask = 22
 	stopsignal = "TREM"
 env = { "A-B" = 1, OK = "${nope}" }
-tty = true
+ready = "notify"
 
 [program.db]
 command = "x"
@@ -39,9 +39,9 @@ taskmaster.toml:10:9: `A-B` is not the name of a variable
 taskmaster.toml:10:26: unknown ${nope}; there are program, process, instance, host, user, home, env:NAME; `$$` is a dollar
    10 | env = { "A-B" = 1, OK = "${nope}" }
       |                          ^^^^^^^
-taskmaster.toml:11:1: `tty` is not in this version of Taskmaster
-   11 | tty = true
-      | ^^^ take it out until there is one that has it
+taskmaster.toml:11:1: `ready` is not in this version of Taskmaster
+   11 | ready = "notify"
+      | ^^^^^ take it out until there is one that has it
 taskmaster.toml:13:2: unknown table `program` at the top level
    13 | [program.db]
       |  ^^^^^^^ did you mean `programs`?
@@ -125,6 +125,9 @@ fn each_wrong_value_is_refused_in_the_words_of_its_key() {
         ("restrict_paths = { execute = [\"/usr/${nope}\"] }", "unknown ${nope}"),
         ("restrict_paths = { execute = [\"/usr\"], reads = [] }", "did you mean `read`?"),
         ("restrict_paths = { execute = [\"/usr\"], on_unsupported = \"refuze\" }", "did you mean \"refuse\"?"),
+        ("tty = true\nstderr = \"/var/log/x\"", "with `tty` standard error goes where `stdout` goes"),
+        ("tty = true\nstderr = \"discard\"", "take `stderr` out, or write \"stdout\""),
+        ("tty = \"yes\"", "`tty` is true or false, not a string"),
         ("restrict_paths = [\"/usr\"]", "`restrict_paths` is a table, not a list"),
         ("ReadWritePaths = [\"/usr\"]", "did you mean `restrict_paths`?"),
         ("workingdir = \"/a\\u0000b\"", "`workingdir` has a NUL character in it"),

@@ -172,6 +172,14 @@ fn names_are_expanded_after_a_command_is_split() {
 }
 
 #[test]
+fn with_a_terminal_standard_error_goes_where_standard_output_goes() {
+    for lines in ["tty = true", "tty = true\nstderr = \"auto\"", "tty = true\nstderr = \"stdout\""] {
+        let exec = web(lines).exec;
+        assert_eq!((exec.tty, exec.stderr), (true, ErrorOutput::Stdout), "{lines}");
+    }
+}
+
+#[test]
 fn restricted_paths_are_expanded_for_each_process_and_imply_no_new_privileges() {
     let program = web(
         r#"restrict_paths = { read = ["/etc", "-/srv/${instance}"], write = ["${home}"], execute = ["${env:HERE}"] }"#,
