@@ -14,11 +14,13 @@ mod neighbours;
 mod output;
 mod privileges;
 mod reload;
+mod restrict;
 mod sandbox;
 mod shell;
 mod stops;
 mod structure;
 mod support;
+mod tty;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -42,10 +44,12 @@ fn main() {
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        restrict::trials(),
         sandbox::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        tty::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
-use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
+use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource, RestrictPaths};
 use crate::model::stage::{Stage, StartFailure};
 use crate::model::template::Template;
 
@@ -63,6 +63,8 @@ pub struct StartSpec {
     pub capability_bounding: Option<CapabilitySet>,
     pub keyring: Keyring,
     pub mdwe: bool,
+    /// Needs `no_new_privileges`.
+    pub restrict_paths: Option<RestrictPaths>,
     pub ioprio: Option<IoPriority>,
     pub cpu_affinity: Option<BTreeSet<u16>>,
     pub nice: Option<i32>,
@@ -70,6 +72,8 @@ pub struct StartSpec {
     pub on_supervisor_death: OnSupervisorDeath,
     /// The stop signal's number, sent by the kernel when the core dies.
     pub death_signal: i32,
+    /// The first passed descriptor becomes the controlling terminal.
+    pub tty: bool,
     /// Where each passed descriptor goes; standard ones that are not named get /dev/null.
     pub descriptors: Vec<Target>,
     /// Log files to open; their descriptors come back in [`Report::Opened`].
@@ -147,6 +151,8 @@ pub enum Report {
     },
     /// A step begins that others can make last: an account database, a network directory.
     Reached(Stage),
+    /// `restrict_paths` is not enforced as asked, and this is why; the start goes on.
+    Unrestricted(String),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

@@ -12,6 +12,7 @@ mod files;
 mod identity;
 mod privilege;
 mod report;
+mod restrict;
 mod start;
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -42,6 +42,12 @@ impl Reporter {
         self.send(&Report::Reached(stage), &[]);
     }
 
+    /// The program runs with less restriction than is configured, which the configuration permits.
+    pub fn unrestricted(&self, why: String) -> Result<(), StartFailure> {
+        socket::send(&self.socket, &encode(&Report::Unrestricted(why)), &[])
+            .map_err(|error| failure(Stage::Spawner, "", &error))
+    }
+
     /// The last word before the program runs. If nobody listens any more, the start was given up, or the
     /// core is gone: then there is nobody to run for.
     pub fn executing(&self) -> Result<(), StartFailure> {

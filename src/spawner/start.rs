@@ -9,15 +9,17 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
+use crate::model::id::Account;
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
-use crate::system::{credentials, execute, file, limits, schedule, signals, stdio};
+use crate::system::{account, credentials, execute, file, limits, pty, schedule, signals, stdio};
 
 use super::environment::Environment;
 use super::files::{self, Located};
 use super::identity::{self, Who};
 use super::privilege::{self, Privileges};
 use super::report::{Reporter, errno, failure};
+use super::restrict;
 
 type Step = Result<(), StartFailure>;
 
@@ -36,6 +38,7 @@ pub fn become_program(
         Command::Worker { .. } if !descriptors.is_empty() => Some(descriptors.remove(0)),
         Command::Worker { .. } | Command::Words(_) => None,
     };
+    take_terminal(spec, &who, &descriptors)?;
     let logs = locate_logs(spec, &who, reporter)?;
     let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who, None))?;
     let executable = connect(spec, &who, descriptors, executable)?;
@@ -54,10 +57,11 @@ pub fn become_program(
     drop(opened);
     enter_directory(spec, &who, reporter)?;
     privilege::give_up_new(spec, &who)?;
+    let restriction = restrict::to_listed_paths(spec, &who, reporter)?;
     close_on_exec(first_free(spec), reporter)?;
     unblock_signals()?;
     reporter.executing()?;
-    execute(spec, &who, executable.as_ref())
+    execute(spec, &who, executable.as_ref()).map_err(|failure| restriction.explain(failure))
 }
 
 /// Whatever was inherited, or opened by a library meanwhile, ends with the execution.
@@ -78,6 +82,21 @@ fn reset_signals() -> Step {
 /// Without this the program would share the administrator's terminal, and could type into it.
 fn leave_the_session() -> Step {
     credentials::new_session().map_err(|error| failure(Stage::Session, "", &error))
+}
+
+/// After that of the new session, because only who leads one without a terminal can have one.
+fn take_terminal(spec: &StartSpec, who: &Who, descriptors: &[OwnedFd]) -> Step {
+    if !spec.tty {
+        return Ok(());
+    }
+    let stage = |error: &std::io::Error| failure(Stage::Tty, "", error);
+    let Some(terminal) = descriptors.first() else { return Err(errno(Stage::Tty, "", Errno::EBADF)) };
+    if account::own_uid().is_root() {
+        let uid = who.person().map_or_else(account::own_uid, |person| person.uid);
+        let group = account::group_id(&Account::Name("tty".to_owned())).ok();
+        pty::give(terminal, uid, group).map_err(|error| stage(&error))?;
+    }
+    pty::make_controlling(terminal).map_err(|error| stage(&error))
 }
 
 fn locate_logs<'a>(spec: &'a StartSpec, who: &Who, reporter: &Reporter) -> Result<Vec<Located<'a>>, StartFailure> {
@@ -113,8 +132,9 @@ fn connect(
     for (descriptor, Target(target)) in descriptors.into_iter().zip(&spec.descriptors) {
         if program {
             stdio::set_nonblocking(&descriptor, false).map_err(|error| stage(&error))?;
-            if let Some(person) = who.person().filter(|person| !person.uid.is_root())
-                && crate::system::account::own_uid().is_root()
+            if !spec.tty
+                && let Some(person) = who.person().filter(|person| !person.uid.is_root())
+                && account::own_uid().is_root()
             {
                 file::give(&descriptor, person.uid, person.gid).map_err(|error| stage(&error))?;
             }

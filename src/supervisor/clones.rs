@@ -46,6 +46,8 @@ pub enum News {
         sink: SinkId,
         file: Rc<OwnedFd>,
     },
+    /// Its `restrict_paths` is not enforced as asked, for this reason.
+    Unrestricted(String),
     Executed,
     /// It was killed before it could say a word.
     Stillborn,
@@ -69,6 +71,7 @@ struct Clone {
     /// The last step that it began and that could take long.
     reached: Option<Stage>,
     process: Option<(Pid, OwnedFd, u64)>,
+    unrestricted: Option<String>,
     executing: bool,
     executed: bool,
     failure: Option<StartFailure>,
@@ -152,6 +155,7 @@ impl Clones {
             reports: 0,
             reached: None,
             process: None,
+            unrestricted: None,
             executing: false,
             executed: false,
             failure: None,
@@ -248,6 +252,7 @@ impl Clones {
                     }
                 }
                 Ok(Report::Reached(stage)) => clone.reached = Some(stage),
+                Ok(Report::Unrestricted(why)) => clone.unrestricted = Some(why),
                 Ok(Report::Executing) => {
                     clone.executing = true;
                     clone.reached = Some(Stage::Exec);
@@ -328,6 +333,9 @@ impl Clones {
         if !clone.told_cloned {
             clone.told_cloned = true;
             tell(News::Cloned);
+        }
+        if let Some(why) = clone.unrestricted.take() {
+            tell(News::Unrestricted(why));
         }
         if clone.executed && !clone.told_executed {
             clone.told_executed = true;

@@ -9,6 +9,7 @@
 
 mod authority;
 mod clones;
+mod connect;
 mod control;
 mod core;
 mod demo;
@@ -187,6 +188,7 @@ fn supervise(
         executables,
         output: output::Output::default(),
         planned: BTreeMap::new(),
+        terminals: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
         event_log: Rc::new(event_log),
         workers: BTreeMap::new(),

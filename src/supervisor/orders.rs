@@ -123,7 +123,7 @@ impl Core {
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
         let messages = {
-            let starting = self.planned.values().flatten().map(|planned| planned.sink);
+            let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
         };
         for message in messages {

@@ -68,14 +68,21 @@ pub fn identity(exec: &Execution) -> Identity {
     }
 }
 
+/// What a terminal can do of which nothing is known, as systemd has it.
+const TERM: &str = "vt220";
+
 /// The request for one process. Descriptors and log files are added by whoever opens them.
 pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
     let exec = &program.exec;
     let shown = id.shown(program.numprocs);
     let fill = |template: &Template| template.for_process(&shown, id.instance);
     let other = own.is_other(exec);
-    let mut env: Vec<(Bytes, Template)> =
-        exec.env.iter().map(|(name, value)| (Bytes::Text(name.clone()), fill(value))).collect();
+    let inherited = own.inherited(exec);
+    let mut env: Vec<(Bytes, Template)> = Vec::new();
+    if exec.tty && !inherited.iter().any(|(name, _)| name.as_bytes() == b"TERM") {
+        env.push(("TERM".into(), Template::literal(TERM)));
+    }
+    env.extend(exec.env.iter().map(|(name, value)| (Bytes::Text(name.clone()), fill(value))));
     env.push(("TASKMASTER_PROGRAM".into(), Template::literal(id.program.as_str())));
     env.push(("TASKMASTER_PROCESS".into(), Template::literal(shown.as_str())));
     env.push(("TASKMASTER_INSTANCE".into(), Template::literal(id.instance.to_string())));
@@ -90,7 +97,7 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         umask: exec.umask,
         workingdir,
         env,
-        inherited: own.inherited(exec),
+        inherited,
         inherited_by_name: matches!(exec.inherit_env, InheritEnv::Only(_)),
         login_environment: other,
         no_new_privileges: exec.no_new_privileges,
@@ -99,12 +106,14 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         capability_bounding: exec.capability_bounding,
         keyring: exec.keyring.unwrap_or(if other { Keyring::Private } else { Keyring::Inherit }),
         mdwe: exec.mdwe,
+        restrict_paths: exec.restrict_paths.as_ref().map(|paths| paths.map(fill)),
         ioprio: exec.ioprio,
         cpu_affinity: exec.cpu_affinity.clone(),
         nice: exec.nice,
         oom_score_adj: exec.oom_score_adj,
         on_supervisor_death: exec.on_supervisor_death,
         death_signal: program.watch.stopsignal.number(),
+        tty: exec.tty,
         descriptors: Vec::new(),
         files: Vec::new(),
     }
@@ -128,12 +137,14 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         capability_bounding: None,
         keyring: Keyring::Private,
         mdwe: false,
+        restrict_paths: None,
         ioprio: None,
         cpu_affinity: None,
         nice: None,
         oom_score_adj: None,
         on_supervisor_death: crate::model::program::OnSupervisorDeath::Keep,
         death_signal: 0,
+        tty: false,
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
     }

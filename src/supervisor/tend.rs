@@ -216,7 +216,12 @@ impl Core {
         let (status, why) = match news {
             News::Failed(failure) => (None, failure.to_string()),
             News::Exited { status, .. } => (Some(status), status.to_string()),
-            News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Opened { .. }
+            | News::Done => return,
         };
         if !current {
             return;
@@ -379,7 +384,12 @@ impl Core {
                 }
                 self.file_is_kept(sink);
             }
-            News::Cloned | News::Executed | News::Stillborn | News::Exited { .. } | News::Opened { .. } => {}
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Exited { .. }
+            | News::Opened { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -37,4 +38,10 @@ pub fn enter_directory(path: &str) -> Result<(), Errno> {
         }
     }
     Err(Errno::EPERM)
+}
+
+/// Whether the process's user may execute the file, on a file system that lets be executed. Says nothing of
+/// restrictions of the process (landlock), and nothing to decide on: it can change before the execution.
+pub fn may_execute(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }

@@ -16,6 +16,8 @@ pub mod file;
 pub mod limits;
 pub mod poll;
 pub mod process;
+pub mod pty;
+pub mod restrict;
 pub mod sandbox;
 pub mod schedule;
 pub mod signals;
