@@ -13,6 +13,7 @@ mod output;
 mod privileges;
 mod reload;
 mod sandbox;
+mod security;
 mod shell;
 mod stops;
 mod structure;
@@ -36,6 +37,7 @@ fn main() {
         privileges::trials(),
         reload::trials(),
         sandbox::trials(),
+        security::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),

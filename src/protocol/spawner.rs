@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::boundary::Grant;
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
 use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
@@ -74,6 +75,8 @@ pub struct StartSpec {
     pub descriptors: Vec<Target>,
     /// Log files to open; their descriptors come back in [`Report::Opened`].
     pub files: Vec<OpenFile>,
+    /// Every log file it has, those that are open already included: to be judged, not opened.
+    pub logs: Vec<Template>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -145,6 +148,8 @@ pub enum Report {
     Opened {
         sinks: Vec<SinkId>,
     },
+    /// What a program has been given, once no step is left that could change it.
+    Granted(Box<Grant>),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

@@ -13,6 +13,7 @@ use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
 use crate::system::{credentials, execute, file, limits, schedule, signals, stdio};
 
+use super::boundary;
 use super::environment::Environment;
 use super::files::{self, Located};
 use super::identity::{self, Who};
@@ -55,6 +56,9 @@ pub fn become_program(
     enter_directory(spec, &who)?;
     privilege::give_up_new(spec, &who)?;
     close_on_exec(first_free(spec))?;
+    if matches!(spec.command, Command::Words(_)) {
+        reporter.granted(boundary::grant(spec, &who, &privileges))?;
+    }
     unblock_signals()?;
     reporter.executing()?;
     execute(spec, &who, executable.as_ref())

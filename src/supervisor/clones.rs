@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::model::boundary::Grant;
 use crate::model::exit::ExitStatus;
 use crate::model::id::{Pid, ProcessId};
 use crate::model::signal::Signal;
@@ -63,6 +64,8 @@ struct Clone {
     report: Option<(OwnedFd, u64)>,
     born: Option<Pid>,
     process: Option<(Pid, OwnedFd, u64)>,
+    /// What it said that it was given.
+    grant: Option<Rc<Grant>>,
     executing: bool,
     executed: bool,
     failure: Option<StartFailure>,
@@ -118,6 +121,7 @@ impl Clones {
             report: Some((ours, token)),
             born: None,
             process: None,
+            grant: None,
             executing: false,
             executed: false,
             failure: None,
@@ -222,6 +226,7 @@ impl Clones {
                         self.news.push_back((ticket, clone.purpose.clone(), news));
                     }
                 }
+                Ok(Report::Granted(grant)) => clone.grant = Some(Rc::from(grant)),
                 Ok(Report::Executing) => clone.executing = true,
                 Ok(Report::Failed(failure)) => clone.failure = Some(failure),
                 Err(_) => {
@@ -347,6 +352,12 @@ impl Clones {
     pub fn pidfd_of(&self, id: &ProcessId) -> Option<BorrowedFd<'_>> {
         let clone = self.all.get(self.by_process.get(id)?)?;
         clone.process.as_ref().map(|(_, pidfd, _)| pidfd.as_fd())
+    }
+
+    /// What a process was given at its start, once it was executed.
+    pub fn grant_of(&self, id: &ProcessId) -> Option<&Grant> {
+        let clone = self.all.get(self.by_process.get(id)?)?;
+        clone.grant.as_deref().filter(|_| clone.executed)
     }
 
     /// The pid and pidfd of a clone, whatever it is for.

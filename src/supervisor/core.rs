@@ -193,6 +193,10 @@ impl Core {
         self.pids.remove(id);
         self.remains.give_up(id);
         let mut spec = spec::start(&self.own, program, id);
+        spec.logs = [Channel::Stdout, Channel::Stderr]
+            .into_iter()
+            .filter_map(|channel| spec::log_file(&self.config.supervisor.log_dir, program, id, channel))
+            .collect();
         let mut passed: Vec<Passed> = Vec::new();
         let mut planned = Vec::new();
         for (channel, target) in [(Channel::Stdout, 1), (Channel::Stderr, 2)] {

@@ -42,7 +42,7 @@ impl Own {
     }
 
     /// Whether a program runs as somebody else than the supervisor.
-    fn is_other(&self, exec: &Execution) -> bool {
+    pub fn is_other(&self, exec: &Execution) -> bool {
         self.root && !exec.user.as_ref().is_some_and(Account::is_root)
     }
 
@@ -105,6 +105,7 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         death_signal: program.watch.stopsignal.number(),
         descriptors: Vec::new(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 
@@ -134,6 +135,7 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         death_signal: 0,
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 
