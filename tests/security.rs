@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         test("a program that changed its user after its start is found", &[Need::Root], changed_user),
         test("a program in a group that it was not given is found", &[Need::Root], changed_group),
         test("a program that left its control group is found", &[Need::Root, Need::Cgroup2], left_group),
+        test("a user namespace of its own makes nobody powerful", &[Need::Root, Need::UserNamespaces], user_namespace),
         test("who can change what a program runs from is told as it was at its start", &[Need::Root], files),
         test("a program that does not run is judged by its configuration", &[], not_running),
         test("security without names is a line for each program", &[], overview),
@@ -237,6 +238,18 @@ fn left_group() {
     std::fs::write(&above, supervisor.pid_of("one").to_string()).expect("moves it");
     assert_eq!(process(&supervisor, "one")["kernel"]["own_control_group"], false);
     assert!(findings(&process(&supervisor, "one")).contains_key("control_group"));
+}
+
+fn user_namespace() {
+    let supervisor = start(
+        "[programs.one]\ncmd = \"unshare --user --map-root-user sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n",
+    );
+    let told = eventually("it has its namespace", || {
+        let told = process(&supervisor, "one");
+        (told["kernel"]["other_user_namespace"] == true).then_some(told)
+    });
+    assert!(told["checks"].as_array().expect("checks").iter().all(|check| check["mismatch"] == false), "{told}");
+    assert!(!findings(&told).keys().any(|name| name.starts_with("capability_")), "{:?}", findings(&told));
 }
 
 /// The one file with this role, as the answer has it.

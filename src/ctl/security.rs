@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use super::client::{Client, ClientError};
 use super::screen::{Paint, Screen};
 use crate::model::boundary::{CapabilitySets, Check, FileFact, FileRole, Grant, Ids, Level, Live, Settings};
+use crate::model::capability::CapabilitySet;
 use crate::model::program::{Keyring, Limit};
 use crate::model::text::escaped;
 use crate::protocol::control::{Method, ProcessSecurity, ProgramSecurity, SecurityCall, SecurityReply};
@@ -199,6 +200,10 @@ fn ids(ids: Ids) -> String {
     format!("{real} real, {effective} effective, {saved} saved, {filesystem} file system")
 }
 
+fn named(set: CapabilitySet) -> String {
+    if set.known().count() == CapabilitySet::names().len() { "all".to_owned() } else { set.to_string() }
+}
+
 fn of_kernel(live: &Live) -> Vec<Fact> {
     let groups: Vec<String> = live.groups.iter().map(ToString::to_string).collect();
     let mut facts = vec![
@@ -214,7 +219,7 @@ fn of_kernel(live: &Live) -> Vec<Fact> {
         ("cap ambient", ambient),
         ("cap bounding", bounding),
     ];
-    facts.extend(sets.map(|(what, set)| (what, set.to_string())));
+    facts.extend(sets.map(|(what, set)| (what, named(set))));
     if live.other_user_namespace {
         facts.push(("user namespace", "its own: the capabilities hold there only".to_owned()));
     }
@@ -236,7 +241,7 @@ fn limit(limit: Limit) -> String {
 }
 
 fn of_settings(settings: &Settings) -> Vec<Fact> {
-    let set = |set: Option<crate::model::capability::CapabilitySet>| match set {
+    let set = |set: Option<CapabilitySet>| match set {
         Some(set) => set.to_string(),
         None if settings.root => "all".to_owned(),
         None => "none".to_owned(),
