@@ -16,6 +16,7 @@ mod privileges;
 mod reload;
 mod restrict;
 mod sandbox;
+mod security;
 mod shell;
 mod stops;
 mod structure;
@@ -46,6 +47,7 @@ fn main() {
         reload::trials(),
         restrict::trials(),
         sandbox::trials(),
+        security::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),

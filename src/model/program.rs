@@ -115,7 +115,8 @@ pub enum InheritEnv {
 }
 
 /// Who of a program's processes gets its stop signal and SIGKILL.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KillMode {
     /// Every process that came of it; what is left when the main process ends is killed.
     Tree,

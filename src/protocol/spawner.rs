@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::boundary::Grant;
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
 use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource, RestrictPaths};
@@ -78,6 +79,8 @@ pub struct StartSpec {
     pub descriptors: Vec<Target>,
     /// Log files to open; their descriptors come back in [`Report::Opened`].
     pub files: Vec<OpenFile>,
+    /// Every log file it has, those that are open already included: to be judged, not opened.
+    pub logs: Vec<Template>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -153,6 +156,8 @@ pub enum Report {
     Reached(Stage),
     /// `restrict_paths` is not enforced as asked, and this is why; the start goes on.
     Unrestricted(String),
+    /// What a program has been given, once no step is left that could change it.
+    Granted(Box<Grant>),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

@@ -7,6 +7,7 @@
 //!
 //! It keeps no state and decides nothing. When the core is gone, it ends.
 
+mod boundary;
 mod environment;
 mod files;
 mod identity;

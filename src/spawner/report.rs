@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::model::boundary::Grant;
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Report, SinkId};
 use crate::system::{socket, stdio};
@@ -46,6 +47,18 @@ impl Reporter {
     pub fn unrestricted(&self, why: String) -> Result<(), StartFailure> {
         socket::send(&self.socket, &encode(&Report::Unrestricted(why)), &[])
             .map_err(|error| failure(Stage::Spawner, "", &error))
+    }
+
+    /// What the program has been given.
+    pub fn granted(&self, mut grant: Grant) -> Result<(), StartFailure> {
+        let mut bytes = encode(&Report::Granted(Box::new(grant.clone())));
+        if bytes.len() > socket::PACKET_MAX {
+            // Paths and groups beyond all measure: the rest is what counts.
+            grant.files.clear();
+            grant.groups = None;
+            bytes = encode(&Report::Granted(Box::new(grant)));
+        }
+        socket::send(&self.socket, &bytes, &[]).map_err(|error| failure(Stage::Spawner, "", &error))
     }
 
     /// The last word before the program runs. If nobody listens any more, the start was given up, or the

@@ -14,6 +14,7 @@ use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
 use crate::system::{account, credentials, execute, file, limits, pty, schedule, signals, stdio};
 
+use super::boundary;
 use super::environment::Environment;
 use super::files::{self, Located};
 use super::identity::{self, Who};
@@ -57,6 +58,9 @@ pub fn become_program(
     drop(opened);
     enter_directory(spec, &who, reporter)?;
     privilege::give_up_new(spec, &who)?;
+    if matches!(spec.command, Command::Words(_)) {
+        reporter.granted(boundary::grant(spec, &who, &privileges))?;
+    }
     let restriction = restrict::to_listed_paths(spec, &who, reporter)?;
     close_on_exec(first_free(spec), reporter)?;
     unblock_signals()?;

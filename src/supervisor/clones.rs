@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::model::boundary::Grant;
 use crate::model::exit::ExitStatus;
 use crate::model::id::{Pid, ProcessId};
 use crate::model::signal::Signal;
@@ -72,6 +73,8 @@ struct Clone {
     reached: Option<Stage>,
     process: Option<(Pid, OwnedFd, u64)>,
     unrestricted: Option<String>,
+    /// What it said that it was given.
+    grant: Option<Rc<Grant>>,
     executing: bool,
     executed: bool,
     failure: Option<StartFailure>,
@@ -156,6 +159,7 @@ impl Clones {
             reached: None,
             process: None,
             unrestricted: None,
+            grant: None,
             executing: false,
             executed: false,
             failure: None,
@@ -253,6 +257,7 @@ impl Clones {
                 }
                 Ok(Report::Reached(stage)) => clone.reached = Some(stage),
                 Ok(Report::Unrestricted(why)) => clone.unrestricted = Some(why),
+                Ok(Report::Granted(grant)) => clone.grant = Some(Rc::from(grant)),
                 Ok(Report::Executing) => {
                     clone.executing = true;
                     clone.reached = Some(Stage::Exec);
@@ -392,6 +397,12 @@ impl Clones {
     pub fn pidfd_of(&self, id: &ProcessId) -> Option<BorrowedFd<'_>> {
         let clone = self.all.get(self.by_process.get(id)?)?;
         clone.process.as_ref().map(|(_, pidfd, _)| pidfd.as_fd())
+    }
+
+    /// What a process was given at its start, once it was executed.
+    pub fn grant_of(&self, id: &ProcessId) -> Option<&Grant> {
+        let clone = self.all.get(self.by_process.get(id)?)?;
+        clone.grant.as_deref().filter(|_| clone.executed)
     }
 
     /// The pid and pidfd of a clone, whatever it is for.

@@ -21,6 +21,7 @@ use crate::model::time::Moment;
 use crate::policy::fleet::{Fleet, Order};
 use crate::policy::lifecycle::{Act, Input, Notice};
 use crate::policy::permission::{self, Rules};
+use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Answer, Job, Request};
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
@@ -201,6 +202,10 @@ impl Core {
         self.pids.remove(id);
         self.remains.give_up(id);
         let mut spec = spec::start(&self.own, program, id);
+        spec.logs = [Channel::Stdout, Channel::Stderr]
+            .into_iter()
+            .filter_map(|channel| spec::log_file(&self.config.supervisor.log_dir, program, id, channel))
+            .collect();
         let log_dir = &self.config.supervisor.log_dir;
         let (mut passed, planned) = self.output.connect(log_dir, program, id, &mut spec)?;
         let sweep = self.remains.needs_sweep() && program.watch.kill_mode != KillMode::Process;

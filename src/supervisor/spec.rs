@@ -44,7 +44,7 @@ impl Own {
     }
 
     /// Whether a program runs as somebody else than the supervisor.
-    fn is_other(&self, exec: &Execution) -> bool {
+    pub fn is_other(&self, exec: &Execution) -> bool {
         self.root && !exec.user.as_ref().is_some_and(Account::is_root)
     }
 
@@ -116,6 +116,7 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         tty: exec.tty,
         descriptors: Vec::new(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 
@@ -147,6 +148,7 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         tty: false,
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 

@@ -23,6 +23,14 @@ pub fn set_groups(groups: &[Gid]) -> io::Result<()> {
     if sorted(&getgroups()?) == sorted(&wanted) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
+/// The supplementary groups that this process has.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn groups() -> io::Result<Vec<Gid>> {
+    Ok(getgroups()?.into_iter().map(|gid| Gid(gid.as_raw())).collect())
+}
+
 /// Sets real, effective and saved group.
 ///
 /// # Errors

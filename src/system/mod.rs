@@ -13,6 +13,8 @@ pub mod dial;
 pub mod directory;
 pub mod execute;
 pub mod file;
+pub mod hands;
+pub mod inspect;
 pub mod limits;
 pub mod poll;
 pub mod process;
