@@ -183,11 +183,11 @@ const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
 /// What the played worker says, beside its executable.
 const SAYS: &str = "says";
 
-fn beside(program: &str, name: &str) -> PathBuf {
+pub fn beside(program: &str, name: &str) -> PathBuf {
     Path::new(program).with_file_name(name)
 }
 
-fn put(program: &Path, place: &Path) {
+pub fn put(program: &Path, place: &Path) {
     if std::fs::hard_link(program, place).is_err() {
         std::fs::copy(program, place).expect("a copy");
     }
@@ -228,8 +228,12 @@ pub fn worker_to_play() -> Option<PathBuf> {
 
 /// Says what it is to say, and stays until it is killed.
 pub fn play(executable: &Path) {
+    say(&std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say"));
+}
+
+/// The same, line by line.
+pub fn say(says: &str) {
     const CHANNEL: i32 = 3;
-    let says = std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say");
     for line in says.lines() {
         let (packet, descriptors) = match line.strip_prefix('+') {
             Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),

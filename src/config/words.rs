@@ -4,7 +4,7 @@
 
 /// Keys that the design has and this version has not: refused, since a setting that is silently without
 /// effect is worse than one that is missing.
-const LATER: &[&str] = &["alert_to", "alerts", "depends_on", "notify", "ready", "remember", "restrict_paths", "tty"];
+const LATER: &[&str] = &["alert_to", "alerts", "depends_on", "notify", "ready", "remember"];
 
 /// Words of supervisord, systemd and habit, with ours.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -15,16 +15,20 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("directory", "workingdir"),
     ("environment", "env"),
     ("exec", "cmd"),
+    ("execpaths", "restrict_paths"),
     ("exit_codes", "exitcodes"),
     ("file", "socket"),
     ("files", "include"),
     ("includes", "include"),
     ("instances", "numprocs"),
     ("logfile", "event_log"),
+    ("noexecpaths", "restrict_paths"),
     ("number_of_processes", "numprocs"),
     ("process", "programs"),
     ("processes", "programs"),
     ("program", "programs"),
+    ("readonlypaths", "restrict_paths"),
+    ("readwritepaths", "restrict_paths"),
     ("restart", "autorestart"),
     ("service", "programs"),
     ("services", "programs"),

@@ -72,6 +72,7 @@ kinds! {
     ProcessKilled "process.killed" Warning,
     ProcessFatal "process.fatal" Crit,
     ProcessStartFailed "process.start_failed" Err,
+    ProcessUnrestricted "process.unrestricted" Warning,
     WorkerRestarted "worker.restarted" Warning,
     OutputDropped "output.dropped" Warning,
     OutputFailing "output.failing" Warning,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod boundary;
 pub mod capability;
 pub mod event;
 pub mod exit;

@@ -9,6 +9,7 @@
 
 mod authority;
 mod clones;
+mod connect;
 mod control;
 mod core;
 mod demo;
@@ -85,12 +86,12 @@ fn say(words: &str) -> Result<ExitCode, Refusal> {
 }
 
 /// Finds and loads the configuration; warnings are told at once.
-fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Refusal> {
+fn load_config(path: Option<PathBuf>, own: Uid, workers: &role::Uids) -> Result<(PathBuf, Config), Refusal> {
     let path = match path {
         Some(path) => std::path::absolute(&path).unwrap_or(path),
         None => load::find(own).map_err(|words| Refusal(WRONG_INPUT, format!("taskmasterd: {words}")))?,
     };
-    let config = load::load(&path, own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
+    let config = load::load(&path, own, workers).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
     for warning in &config.warnings {
         let _ = writeln!(std::io::stderr().lock(), "{warning}");
     }
@@ -98,7 +99,7 @@ fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Ref
 }
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
-    let (path, config) = load_config(path, own)?;
+    let (path, config) = load_config(path, own, &role::Uids::new(own.is_root()))?;
     for words in load::unknown_names(&config, own) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
@@ -114,8 +115,9 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
 }
 
 fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
-    let (path, config) = load_config(path, own)?;
-    supervise(config, ConfigSource::File(path), own, shell)
+    let workers = role::Uids::new(own.is_root());
+    let (path, config) = load_config(path, own, &workers)?;
+    supervise(config, ConfigSource::File(path), own, workers, shell)
 }
 
 fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
@@ -128,11 +130,17 @@ fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
         "Demo: everything is under {directory}, and removed at the end.\n\
          From another terminal: taskmasterctl -s {socket} status"
     ))?;
-    supervise(config, ConfigSource::BuiltIn, own, shell)
+    supervise(config, ConfigSource::BuiltIn, own, role::Uids::new(own.is_root()), shell)
 }
 
 /// From the configuration to the loop.
-fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
+fn supervise(
+    config: Config,
+    source: ConfigSource,
+    own: Uid,
+    workers: role::Uids,
+    shell: bool,
+) -> Result<ExitCode, Refusal> {
     let refusal = |words: String| Refusal(COULD_NOT_START, format!("taskmasterd: {words}"));
     let failed = |what: &'static str| {
         move |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: {what}: {error}"))
@@ -166,7 +174,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
             root: own.is_root(),
             user: account::user_name(own),
             env: spec::Own::environment(),
-            worker_uids: if own.is_root() { role::Role::ALL.map(role::Role::uid).to_vec() } else { Vec::new() },
+            worker_uids: workers,
             may_raise_limits: capability::may_raise_limits(),
             descriptors,
         },
@@ -180,6 +188,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
         executables,
         output: output::Output::default(),
         planned: BTreeMap::new(),
+        terminals: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
         event_log: Rc::new(event_log),
         workers: BTreeMap::new(),

@@ -53,7 +53,7 @@ impl Core {
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
         let loaded = match &self.source {
-            ConfigSource::File(path) => load::load(path, self.own_uid),
+            ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids),
             ConfigSource::BuiltIn => Ok(self.config.clone()),
         };
         let mut config = match loaded {
@@ -123,7 +123,7 @@ impl Core {
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
         let messages = {
-            let starting = self.planned.values().flatten().map(|planned| planned.sink);
+            let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
         };
         for message in messages {
