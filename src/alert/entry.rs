@@ -60,13 +60,14 @@ impl Entry {
         }
     }
 
-    /// Who is still to be told, when the channel's own recipients are `own`; none for a webhook.
+    /// Who is still to be told, when the channel's own recipients are `own`: addresses, each once; none for
+    /// a webhook.
     pub fn pending(&self, own: &[String]) -> Vec<String> {
         let wanted = if self.notice.recipients.is_empty() { own } else { &self.notice.recipients };
         let mut pending: Vec<String> = Vec::new();
-        for recipient in wanted {
-            if !self.recipients.contains_key(recipient) && !pending.contains(recipient) {
-                pending.push(recipient.clone());
+        for recipient in wanted.iter().map(|text| address(text)) {
+            if !self.recipients.contains_key(recipient) && !pending.iter().any(|known| known == recipient) {
+                pending.push(recipient.to_owned());
             }
         }
         pending
@@ -98,6 +99,12 @@ impl Entry {
         let first = cut(&first, 200);
         if others == 0 { first.to_owned() } else { format!("{first}, and {others} more") }
     }
+}
+
+/// The address alone of `Name <local@domain>`.
+fn address(text: &str) -> &str {
+    let inner = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inner.map_or(text, |(address, _)| address).trim()
 }
 
 fn refusal((recipient, fate): (&String, &Fate)) -> Option<String> {

@@ -232,6 +232,14 @@ impl Queue {
         self.waiting.remove(at).expect("the caller has just found it there").entry
     }
 
+    /// The notifier ends in an orderly way: what is under way has no end yet, and that is nobody's fault.
+    pub fn abandon(&mut self) -> Option<&Entry> {
+        let id = self.under_way.take()?;
+        let waiting = self.waiting.iter_mut().find(|waiting| waiting.entry.notice.id == id)?;
+        waiting.entry.sending = false;
+        Some(&waiting.entry)
+    }
+
     /// Whether the secrets should be read again before the next try; says so once for each try.
     pub fn wants_secrets(&mut self, now: Moment) -> bool {
         let Some(pause) = &mut self.pause else { return false };

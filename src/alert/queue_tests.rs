@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::digest;
+use super::super::merge::merge;
 use super::super::notice::{Item, Notice, Purpose};
 use super::super::queues::Queues;
 use super::*;
@@ -259,7 +259,7 @@ fn what_waited_too_long_is_merged_once_the_channel_is_back() {
     settle(&mut queue, Outcome::Sent, 2000);
     let groups = queue.take_stale(stale_after, at(2000));
     assert_eq!(groups.len(), 1);
-    let entry = digest::merge(groups.into_iter().next().expect("one")).expect("a digest");
+    let entry = merge(groups.into_iter().next().expect("one")).expect("a digest");
     assert_eq!((entry.notice.id.as_str(), entry.merged.len(), entry.notice.items.len()), ("n1-d", 5, 5));
     queue.push_digest(entry, 1, Duration::from_secs(2000), at(2000));
     assert_eq!(next_id(&mut queue, 2000).as_deref(), Some("n1-d"));
@@ -400,7 +400,7 @@ proptest! {
                         prop_assert_eq!(entry.tries, 0);
                         ledger.left(entry, "merged")?;
                     }
-                    let digest = digest::merge(group.clone()).expect("several");
+                    let digest = merge(group.clone()).expect("several");
                     prop_assert!(group.iter().all(|entry| digest.merged.contains(&entry.notice.id)));
                     prop_assert_eq!(digest.notice.items.iter().map(|item| item.new).sum::<u64>(),
                         group.iter().flat_map(|entry| &entry.notice.items).map(|item| item.new).sum::<u64>());

@@ -13,6 +13,7 @@ pub mod dial;
 pub mod directory;
 pub mod execute;
 pub mod file;
+pub mod folder;
 pub mod limits;
 pub mod poll;
 pub mod process;

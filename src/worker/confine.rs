@@ -20,6 +20,10 @@ pub use super::calls::{LOGGER, NOTIFIER, SHELL};
 
 /// The number at which a worker finds its channel to the core.
 pub const CHANNEL: i32 = 3;
+/// The number at which the notifier finds its directory for alerts that wait, if it has one.
+pub const SPOOL: i32 = 4;
+/// And the maildir of `[notify.email]`, if there is one.
+pub const MAILDIR: i32 = 5;
 
 /// What a worker keeps.
 #[derive(Clone, Copy, Debug)]

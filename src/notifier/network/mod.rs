@@ -12,7 +12,7 @@ use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName, Health};
 
 /// What a channel needs beside its settings. Never shown; zeroed when dropped.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     pub password: Option<Secret>,
     /// The first signs.
@@ -20,8 +20,14 @@ pub struct Secrets {
 }
 
 /// A secret's bytes, without a line end.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
+    }
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
