@@ -1,6 +1,21 @@
 //! What becomes of an event on its way to people.
+//!
+//! [`rules`] say whether an event is told on a channel; the channel's [`pipeline`] makes incidents of what
+//! is told and decides when which [`notice`] is due; [`silence`] holds notices back.
 #![forbid(unsafe_code)]
 
+pub mod bucket;
+pub mod deadline;
+pub mod digest;
+pub mod flap;
+pub mod id;
+pub mod incident;
 pub mod line;
+pub mod members;
 pub mod notice;
+pub mod occurrence;
 pub mod outcome;
+pub mod pipeline;
+pub mod rules;
+pub mod saved;
+pub mod silence;
