@@ -148,6 +148,7 @@ impl Incident {
     /// A bad event that is to be told. Whether the output of its process is wanted.
     pub fn bad(&mut self, seen: Seen, timing: &Timing, now: Moment) -> bool {
         self.reopen();
+        self.is_silenced = false; // perhaps not this process: the next tick sees
         self.count = self.count.saturating_add(1);
         self.last_at = seen.event.time;
         self.members.bad(seen.instance);

@@ -152,6 +152,7 @@ mod tests {
                 tries_max: Some(3),
                 stage: Some(Stage::Chdir),
                 errno: Some(2),
+                channel: None,
                 message: Some("no \"x\"\n".to_owned()),
             },
         );

@@ -19,3 +19,10 @@ pub mod pipeline;
 pub mod rules;
 pub mod saved;
 pub mod silence;
+
+#[cfg(test)]
+mod pipeline_properties_tests;
+#[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
+mod simulation;

@@ -78,6 +78,7 @@ impl Occurrence {
         if self.count == 0 || seen.severity <= self.event.severity {
             self.event = Event { severity: seen.severity, ..seen.event.clone() };
         }
+        self.is_silenced = false; // perhaps not this process: the next tick sees
         self.count = self.count.saturating_add(1);
         self.last_at = seen.event.time;
         if self.instances.len() < PROCESSES_MAX {
