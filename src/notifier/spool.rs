@@ -32,6 +32,8 @@ const UNREADABLE: &str = ".unreadable";
 #[derive(Default)]
 pub struct Spool {
     disk: Option<Disk>,
+    /// What is asked is kept until the disk takes it.
+    keeps: bool,
     state: Option<Vec<u8>>,
     /// To be written, or (`None`) removed, by folder and name.
     changes: BTreeMap<(Place, String), Option<Vec<u8>>>,
@@ -82,6 +84,7 @@ impl Spool {
                     #[cfg(test)]
                     steps: std::cell::Cell::new(None),
                 };
+                spool.keeps = true;
                 let left = spool.load(&disk);
                 spool.disk = Some(disk);
                 (spool, left)
@@ -159,7 +162,7 @@ impl Spool {
         // Entries have string keys only: to_vec cannot fail on them.
         let bytes = serde_json::to_vec(entry).unwrap_or_default();
         let size = bytes.len() as u64;
-        if self.disk.is_some() {
+        if self.keeps {
             self.changes.insert((place, name(entry)), Some(bytes));
         }
         size
@@ -195,8 +198,8 @@ impl Spool {
     fn load(&mut self, disk: &Disk) -> Left {
         let mut left = Left::default();
         disk.remove_temporary();
-        self.load_state(disk, &mut left);
         self.load_dead(disk, &mut left);
+        self.load_state(disk, &mut left);
         self.load_queue(disk, &mut left);
         left
     }
@@ -268,6 +271,7 @@ impl Spool {
         if from.rename(name, &disk.dead, &new).is_ok() {
             self.there.insert((Place::Dead, new.clone()));
         }
+        left.unreadable.retain(|(known, _)| *known != new);
         left.unreadable.push((new, why));
     }
 }
@@ -398,7 +402,7 @@ fn safe(text: &str) -> String {
             break;
         }
     }
-    safe
+    if safe.is_empty() { "%".to_owned() } else { safe }
 }
 
 #[cfg(test)]

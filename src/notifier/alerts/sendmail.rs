@@ -74,7 +74,7 @@ impl Sendmail {
 
     /// What its end means (sysexits.h).
     fn outcome(&self, result: Result<u8, String>) -> Outcome {
-        let said = escaped_line(&self.said);
+        let said = escaped_line(self.said.trim_ascii_end());
         let words = |what: String| if said.is_empty() { what } else { format!("{what}: {said}") };
         let (class, what) = match result {
             Ok(0) if self.rest.is_empty() => return Outcome::Sent,
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(class(&sendmail, Ok(0)), None);
         let (temporary, words) = class(&sendmail, Ok(75)).expect("failed");
         assert_eq!(temporary, Class::Temporary);
-        assert!(words.starts_with("sendmail ended with 75: queue\\x1b full"), "{words}");
+        assert_eq!(words, "sendmail ended with 75: queue\\x1b full");
         for (code, expected) in [(67, Class::Permanent), (65, Class::Permanent), (78, Class::Configuration), (1, Class::Temporary)] {
             assert_eq!(class(&sendmail, Ok(code)).map(|(class, _)| class), Some(expected), "{code}");
         }
