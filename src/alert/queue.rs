@@ -96,10 +96,6 @@ impl Queue {
         self.waiting.iter().map(|waiting| waiting.bytes).sum()
     }
 
-    pub fn under_way(&self) -> Option<&str> {
-        self.under_way.as_deref()
-    }
-
     /// The message to send now, which is under way from here on.
     pub fn next(&mut self, now: Moment) -> Option<&Entry> {
         if self.under_way.is_some() || self.pause.as_ref().is_some_and(|pause| pause.until > now) {

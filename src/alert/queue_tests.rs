@@ -349,7 +349,7 @@ proptest! {
                 }
                 Step::Wait(seconds) => now += u64::from(seconds),
                 Step::Sent | Step::Failed(_) | Step::Recipients(_) => {
-                    let busy = queue.under_way().is_some();
+                    let busy = queue.under_way.is_some();
                     let next = queue.next(at(now)).cloned();
                     prop_assert!(!(busy && next.is_some()), "two are under way");
                     let Some(entry) = next else { continue };

@@ -29,12 +29,6 @@ impl Queues {
         self.dead.drain(..over).collect()
     }
 
-    /// Takes what is buried out again, by its id.
-    pub fn unbury(&mut self, id: &str) -> Option<Entry> {
-        let at = self.dead.iter().position(|entry| entry.notice.id == id)?;
-        self.dead.remove(at)
-    }
-
     /// Takes out all that is buried, and fits.
     pub fn unbury_all(&mut self, mut fits: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let (out, kept): (VecDeque<_>, VecDeque<_>) = self.dead.drain(..).partition(|entry| fits(entry));

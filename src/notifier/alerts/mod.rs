@@ -9,6 +9,7 @@
 
 mod pipelines;
 mod questions;
+mod refresh;
 mod secrets;
 mod sending;
 mod sendmail;
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::merge::merge;
 use crate::alert::entry::Entry;
+use crate::alert::merge::merge;
 use crate::alert::notice::Notice;
 use crate::alert::queue::{Queue, Settled};
 use crate::alert::queues::Queues;
@@ -99,6 +100,8 @@ pub struct Alerts<N> {
     tails: Tails,
     tests: BTreeMap<u64, Testing>,
     syslog: BTreeMap<ChannelName, SyslogState>,
+    /// When what fires on an Alertmanager's channel is posted again.
+    refresh: BTreeMap<ChannelName, Moment>,
     /// To be told to the core at the end of the turn.
     told: Vec<FromNotifier>,
     lost: BTreeMap<String, u64>,
@@ -157,6 +160,7 @@ impl<N: Network> Alerts<N> {
             tails: Tails::default(),
             tests: BTreeMap::new(),
             syslog: BTreeMap::new(),
+            refresh: BTreeMap::new(),
             told: Vec::new(),
             lost: BTreeMap::new(),
             told_spool_failure: false,
@@ -196,7 +200,8 @@ impl<N: Network> Alerts<N> {
             };
             self.outbox.insert(entry.notice.id.clone());
             let is_buried = self.queues.dead().any(|dead| dead.notice.id == entry.notice.id);
-            let is_merged = self.queues.channels.values().flat_map(Queue::entries).any(|e| e.merged.contains(&entry.notice.id));
+            let is_merged =
+                self.queues.channels.values().flat_map(Queue::entries).any(|e| e.merged.contains(&entry.notice.id));
             if self.spool.is_unfiled(&entry) && !is_buried && !is_merged {
                 let bytes = self.spool.put(&entry);
                 self.queue(entry, bytes, now);
@@ -227,7 +232,9 @@ impl<N: Network> Alerts<N> {
             ToNotifier::Secret { channel, kind } => self.secret(channel, kind, descriptors.next()),
             ToNotifier::Configure(settings) => self.configure(settings, now),
             ToNotifier::Output { ticket } => self.tails.open(ticket, descriptors.next(), poll),
-            ToNotifier::Sendmail { ticket } => self.sendmail_started(ticket, descriptors.next(), descriptors.next(), poll),
+            ToNotifier::Sendmail { ticket } => {
+                self.sendmail_started(ticket, descriptors.next(), descriptors.next(), poll)
+            }
             ToNotifier::SendmailEnded { ticket, result } => self.sendmail_ended(ticket, result, poll),
             ToNotifier::Ask { ticket, question } => self.ask(ticket, question, now),
             ToNotifier::Drain => {
@@ -287,6 +294,7 @@ impl<N: Network> Alerts<N> {
         };
         let channels = channels.into_iter().map(with_secrets).collect();
         self.network.order(Order::Configure(channels));
+        self.expect_firing(now);
     }
 
     /// Messages of channels that are gone.
@@ -325,6 +333,7 @@ impl<N: Network> Alerts<N> {
         for (channel, entry) in chosen {
             self.send(&channel, &entry, now);
         }
+        self.refresh_firing(now);
         self.tell_health(now);
         self.tell_rest(now);
         std::mem::take(&mut self.told)
@@ -339,7 +348,11 @@ impl<N: Network> Alerts<N> {
             return;
         }
         self.is_changed = true;
-        for notice in self.pipelines.tick(now) {
+        let notices = self.pipelines.tick(now);
+        if !notices.is_empty() {
+            self.expect_firing(now);
+        }
+        for notice in notices {
             let entry = Entry::new(notice);
             let bytes = self.spool.put(&entry);
             self.queue(entry, bytes, now);
@@ -468,7 +481,9 @@ impl<N: Network> Alerts<N> {
         let queues = self.queues.channels.values().filter_map(|queue| queue.deadline(max_age?)).min();
         let pipelines = self.settings.as_ref().and_then(|_| self.pipelines.deadline());
         let limits = self.jobs.values().map(Job::limit).min();
-        [queues, pipelines, limits, self.spool.deadline(), self.tails.deadline(), self.drain].into_iter().flatten().min()
+        let refresh = self.refresh.values().copied().min();
+        let others = [self.spool.deadline(), self.tails.deadline(), self.drain];
+        [queues, pipelines, limits, refresh].into_iter().chain(others).flatten().min()
     }
 
     /// The core is gone, in an orderly way or not: what is under way goes on in the next notifier.

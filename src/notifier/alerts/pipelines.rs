@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::alert::id::IdSource;
-use crate::alert::notice::{Notice, Output};
+use crate::alert::notice::{Item, Notice, Output};
 use crate::alert::pipeline::Pipeline;
 use crate::alert::rules::Rules;
 use crate::alert::saved::Saved;
-use crate::alert::silence::Silences;
+use crate::alert::silence::{Silence, Silences};
 use crate::model::event::Event;
 use crate::model::id::ProcessId;
-use crate::model::notify::{About, ChannelName, Transport};
+use crate::model::notify::{About, Channel, ChannelName, Transport};
 use crate::model::time::Moment;
 use crate::protocol::notifier::Configure;
 
@@ -25,7 +25,7 @@ pub struct Pipelines {
     rules: Rules,
     pub silences: Silences,
     channels: BTreeMap<ChannelName, Pipeline>,
-    settings: BTreeMap<ChannelName, crate::model::notify::Channel>,
+    settings: BTreeMap<ChannelName, Channel>,
     /// As it was found on disk, until the first configuration says which channels there are.
     found: Value,
 }
@@ -122,6 +122,11 @@ impl Pipelines {
         self.channels.values().filter_map(Pipeline::deadline).chain(silences).min()
     }
 
+    /// What the receivers of a channel take for firing.
+    pub fn firing(&self, channel: &ChannelName) -> Vec<Item> {
+        self.channels.get(channel).map_or_else(Vec::new, Pipeline::firing)
+    }
+
     /// An id for a notice that no pipeline makes.
     pub fn id(&self, now: Now) -> String {
         self.ids.next(now.wall)
@@ -142,13 +147,7 @@ impl Pipelines {
         self.silences.remove(silence) as u64
     }
 
-    pub fn silence(
-        &mut self,
-        selector: &str,
-        seconds: u64,
-        why: (&str, &str),
-        now: Now,
-    ) -> Result<crate::alert::silence::Silence, String> {
+    pub fn silence(&mut self, selector: &str, seconds: u64, why: (&str, &str), now: Now) -> Result<Silence, String> {
         self.silences.add(selector, Duration::from_secs(seconds), why, now.moment, now.wall)
     }
 }

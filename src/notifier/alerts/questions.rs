@@ -73,7 +73,8 @@ impl<N: Network> Alerts<N> {
     /// In parts, each an answer that fits into a packet.
     fn report(&mut self, ticket: u64, now: Now) {
         let spool_failure = self.spool.failure().map(str::to_owned);
-        let waiting: Vec<MessageReport> = self.queues.channels.values().flat_map(|q| q.entries().map(message)).collect();
+        let waiting: Vec<MessageReport> =
+            self.queues.channels.values().flat_map(|q| q.entries().map(message)).collect();
         let unreadable = self.unreadable.iter().map(|(file, why)| MessageReport {
             id: file.clone(),
             channel: ChannelName(String::new()),

@@ -15,7 +15,7 @@ use super::sendmail::Sendmail;
 use super::{Alerts, Network, Now, SyslogState};
 
 /// Longer than any session lasts: an answer that has not come by then will not come.
-const LIMIT: Duration = Duration::from_secs(900);
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 /// What the network thread or sendmail is busy with.
 pub enum Job {
@@ -23,12 +23,14 @@ pub enum Job {
     Message { channel: ChannelName, limit: Moment },
     /// A test for the question with this ticket.
     Test { ticket: u64, channel: ChannelName, limit: Moment },
+    /// What fires on this channel, once more.
+    Refresh { channel: ChannelName, limit: Moment },
 }
 
 impl Job {
     pub fn limit(&self) -> Moment {
         match self {
-            Self::Message { limit, .. } | Self::Test { limit, .. } => *limit,
+            Self::Message { limit, .. } | Self::Test { limit, .. } | Self::Refresh { limit, .. } => *limit,
         }
     }
 
@@ -36,7 +38,7 @@ impl Job {
     pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Self::Message { channel, .. } => Some(channel),
-            Self::Test { .. } => None,
+            Self::Test { .. } | Self::Refresh { .. } => None,
         }
     }
 }
@@ -72,7 +74,7 @@ impl<N: Network> Alerts<N> {
         self.start(job, channel, entry, true);
     }
 
-    fn start(&mut self, job: JobId, name: &ChannelName, entry: &Entry, dialogue: bool) {
+    pub(super) fn start(&mut self, job: JobId, name: &ChannelName, entry: &Entry, dialogue: bool) {
         let recipients = entry.pending(&self.recipients(name));
         let Some(channel) = self.channel(name) else {
             return self.failed(job, Failure::new(Class::Permanent, "the channel is not configured"));
@@ -136,7 +138,7 @@ impl<N: Network> Alerts<N> {
                 }
             }
             Some(Job::Test { ticket, channel, .. }) => self.test_ended(ticket, channel, outcome),
-            None => {}
+            Some(Job::Refresh { .. }) | None => {}
         }
     }
 

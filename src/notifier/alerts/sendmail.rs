@@ -174,9 +174,14 @@ mod tests {
         let (temporary, words) = class(&sendmail, Ok(75)).expect("failed");
         assert_eq!(temporary, Class::Temporary);
         assert_eq!(words, "sendmail ended with 75: queue\\x1b full");
-        for (code, expected) in [(67, Class::Permanent), (65, Class::Permanent), (78, Class::Configuration), (1, Class::Temporary)] {
+        for (code, expected) in
+            [(67, Class::Permanent), (65, Class::Permanent), (78, Class::Configuration), (1, Class::Temporary)]
+        {
             assert_eq!(class(&sendmail, Ok(code)).map(|(class, _)| class), Some(expected), "{code}");
         }
-        assert_eq!(class(&sendmail, Err("no such file".to_owned())).map(|(class, _)| class), Some(Class::Configuration));
+        assert_eq!(
+            class(&sendmail, Err("no such file".to_owned())).map(|(class, _)| class),
+            Some(Class::Configuration)
+        );
     }
 }

@@ -13,7 +13,9 @@ use super::*;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::event::{Facts, Kind, Severity};
 use crate::model::id::ProgramName;
-use crate::model::notify::{Alerts as ProgramAlerts, Email, Notify, RateLimit, Rule, SecretKind, Server, Smtp, SpoolLimits, Timing};
+use crate::model::notify::{
+    Alerts as ProgramAlerts, Email, Notify, RateLimit, Rule, SecretKind, Server, Smtp, SpoolLimits, Timing,
+};
 use crate::protocol::notifier::{Answer, Question, QueueReport};
 use crate::system::{socket, stdio};
 
@@ -317,7 +319,11 @@ fn buried_messages_are_listed_retried_and_dropped() {
         }
         world.told.clear();
         world.turn();
-        let lost: u64 = world.told.iter().map(|told| if let FromNotifier::Lost { messages, .. } = told { *messages } else { 0 }).sum();
+        let lost: u64 = world
+            .told
+            .iter()
+            .map(|told| if let FromNotifier::Lost { messages, .. } = told { *messages } else { 0 })
+            .sum();
         assert!(lost > 0, "{:?}", world.told);
     }
     let report = world.report();
@@ -374,10 +380,14 @@ fn a_test_shows_the_conversation_and_touches_no_queue() {
     assert_eq!(notice.purpose, crate::alert::notice::Purpose::Test);
     world.answer(job, no(Class::Configuration));
     world.turn();
-    let answers: Vec<(Answer, bool)> = world.told.drain(..).filter_map(|told| match told {
-        FromNotifier::Answer { answer, last, .. } => Some((answer, last)),
-        _ => None,
-    }).collect();
+    let answers: Vec<(Answer, bool)> = world
+        .told
+        .drain(..)
+        .filter_map(|told| match told {
+            FromNotifier::Answer { answer, last, .. } => Some((answer, last)),
+            _ => None,
+        })
+        .collect();
     let [(Answer::Tested(results), true)] = &answers[..] else { panic!("{answers:?}") };
     assert_eq!(results[0].failure.as_deref(), Some("no"));
     assert!(world.report().waiting.is_empty());
@@ -500,6 +510,49 @@ fn a_drain_hurries_and_says_what_is_left() {
     world.seconds += 6;
     world.turn();
     assert!(world.told.contains(&FromNotifier::Drained { left: 0 }), "{:?}", world.told);
+}
+
+#[test]
+fn what_fires_at_an_alertmanager_is_posted_again_until_it_has_ended() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    let mut settings = settings(smtp(), 1);
+    settings.notify.channels[0].transport = Transport::Webhook(crate::model::notify::Webhook {
+        url: "http://localhost/".to_owned(),
+        format: crate::model::notify::WebhookFormat::Alertmanager,
+        ca: None,
+        secrets: 0,
+        output_lines: 0,
+        redact: Vec::new(),
+    });
+    world.hear(ToNotifier::Configure(Box::new(settings.clone())), Vec::new());
+    world.crash_of(1);
+    world.turn();
+    world.seconds += 12;
+    world.turn();
+    let (job, first, _) = world.sends().pop().expect("posted");
+    world.answer(job, Outcome::Sent);
+    world.turn();
+    for _ in 0..3 {
+        world.seconds += 120;
+        world.turn();
+        let (job, again, _) = world.sends().pop().expect("posted again");
+        assert_eq!(again.items[0].incident, first.items[0].incident);
+        assert_eq!(world.files("spool/queue"), 0);
+        world.answer(job, Outcome::Sent);
+        world.turn();
+    }
+    settings.programs.clear();
+    world.hear(ToNotifier::Configure(Box::new(settings)), Vec::new());
+    world.seconds += 12;
+    world.turn();
+    let (job, end, _) = world.sends().pop().expect("its end");
+    assert!(end.items[0].ended.is_some());
+    world.answer(job, Outcome::Sent);
+    world.turn();
+    world.seconds += 400;
+    world.turn();
+    assert!(world.sends().is_empty());
 }
 
 #[derive(Clone, Debug)]
