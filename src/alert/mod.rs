@@ -12,4 +12,4 @@ pub mod slack;
 pub mod words;
 
 #[cfg(test)]
-mod samples;
+pub mod samples;

@@ -8,6 +8,7 @@
 mod console;
 mod log;
 mod network;
+mod render;
 #[cfg(test)]
 mod tests;
 

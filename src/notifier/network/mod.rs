@@ -5,6 +5,9 @@
 //! when to try again: that is `alert::queue`. Syslog keeps its own bounded buffer, because it gets every
 //! event and has no spool.
 
+mod webhook;
+mod webhook_connection;
+
 use std::sync::Arc;
 
 use crate::alert::outcome::Outcome;
