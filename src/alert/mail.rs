@@ -54,7 +54,7 @@ impl Page {
 
     fn rows<const N: usize>(&mut self, rows: [(&str, Option<String>); N]) {
         for (label, text) in rows {
-            if let Some(text) = text {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
                 self.row(label, &text);
             }
         }

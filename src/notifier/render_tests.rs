@@ -165,6 +165,10 @@ const HEADERS: [&str; 17] = [
     "X-Taskmaster-Severity",
 ];
 
+fn is_ours(name: &str) -> bool {
+    HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 proptest! {
     #[test]
     fn a_mail_reads_back_as_it_was_meant_whatever_the_texts_hold(
@@ -182,11 +186,13 @@ proptest! {
         let mut names: Vec<&str> = read.headers_raw().map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
-        prop_assert!(names.iter().all(|name| HEADERS.contains(name)), "{:?}", names);
+        prop_assert!(names.iter().all(|name| is_ours(name)), "{:?}", names);
         let subject = words::subject(&notice);
         prop_assert_eq!(read.subject(), Some(subject.as_str()));
         let body = read.body_text(0).expect("a text").replace("\r\n", "\n");
-        prop_assert_eq!(body, mail::body(&notice, &Showing::new(20, &[]), NOW.sent_at));
+        // lettre ends the part with an empty line.
+        let written = mail::body(&notice, &Showing::new(20, &[]), NOW.sent_at);
+        prop_assert_eq!(body.trim_end(), written.trim_end());
     }
 
     #[test]
@@ -196,7 +202,7 @@ proptest! {
         let email = Email { from, ..email() };
         if let Ok(Message::Mail { bytes, .. }) = message(&notice, &channel(Transport::Email(email)), &NOW) {
             let read = MessageParser::default().parse(&bytes[..]).expect("a mail");
-            prop_assert!(read.headers_raw().all(|(name, _)| HEADERS.contains(&name)));
+            prop_assert!(read.headers_raw().all(|(name, _)| is_ours(name)));
         }
     }
 }

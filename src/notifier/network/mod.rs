@@ -26,6 +26,16 @@ pub struct Secrets {
 #[derive(Clone)]
 pub struct Secret(Arc<[u8]>);
 
+impl Secret {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")

@@ -21,11 +21,11 @@ use url::Url;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::alert::words::one_line;
 use crate::model::notify::{Server, Webhook, WebhookFormat};
-use crate::model::time::WallTime;
+use crate::model::time::{WallTime, human};
 use crate::system::clock;
 
-use super::webhook_connection::connect;
-use super::{Secret, Secrets};
+use super::Secret;
+use super::webhook_connection::{Authorities, Limits, Tell, connect};
 
 /// From the name of the server to its answer, redirects included.
 const WHOLE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// For the words of a refusal.
 const WORDS: Duration = Duration::from_secs(3);
 /// The head of an answer may be this long, in bytes; of its body only the beginning is read.
-const HEAD_MAX: usize = 64 << 10;
+const HEAD_MAX: usize = 32 << 10;
 const BODY_MAX: usize = 1024;
 /// Of the server's own words, so many bytes are shown.
 const WORDS_MAX: usize = 160;
@@ -42,45 +42,55 @@ const REDIRECTS_MAX: u32 = 3;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const ALERTMANAGER_PATH: &str = "/api/v2/alerts";
 
-/// Posts the body and waits for the answer, at most 30 seconds. `say` gets the steps in words.
-pub async fn send(
-    webhook: &Webhook,
-    secrets: &Secrets,
-    delivery: &str,
-    body: &Arc<[u8]>,
-    say: &mut (dyn FnMut(String) + Send),
-) -> Outcome {
-    let result = match timeout(WHOLE, attempt(webhook, secrets, delivery, body, say)).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::new(Class::Connection, format!("no answer within {} seconds", WHOLE.as_secs()))),
-    };
-    match result {
-        Ok(()) => Outcome::Sent,
-        Err(failure) => Outcome::Failed(failure),
-    }
+/// A webhook's way out, made of its settings.
+pub struct Poster {
+    webhook: Webhook,
+    /// The first signs.
+    hmac: Vec<Secret>,
+    authorities: Authorities,
+    limits: Limits,
 }
 
-async fn attempt(
-    webhook: &Webhook,
-    secrets: &Secrets,
-    delivery: &str,
-    body: &Arc<[u8]>,
-    say: &mut (dyn FnMut(String) + Send),
-) -> Result<(), Failure> {
-    let mut target = Target::new(webhook)?;
-    for _ in 0..=REDIRECTS_MAX {
-        let request = target.request(secrets, delivery, body, clock::wall())?;
-        say(format!("connecting to {}", target.shown()));
-        let stream = connect(&target.server, target.is_tls, webhook.ca.as_deref()).await?;
-        say(format!("POST, {} bytes", body.len()));
-        let reply = exchange(stream, request, &target).await?;
-        say(format!("answer: {}", status_words(reply.status)));
-        match target.judge(&reply, clock::wall())? {
-            None => return Ok(()),
-            Some(next) => target = next,
+impl Poster {
+    pub fn new(webhook: Webhook, hmac: Vec<Secret>, limits: Limits) -> Self {
+        let authorities = Authorities::new(webhook.ca.as_deref(), None);
+        Self { webhook, hmac, authorities, limits }
+    }
+
+    /// Posts the body and waits for the answer, at most 30 seconds in all. `tell` gets the steps in words.
+    pub async fn send(&self, delivery: &str, body: &Arc<[u8]>, tell: &Tell) -> Outcome {
+        match timeout(WHOLE, self.attempt(delivery, body, tell)).await {
+            Ok(Ok(())) => Outcome::Sent,
+            Ok(Err(failure)) => Outcome::Failed(failure),
+            Err(_) => {
+                let words = format!("{}: no answer within {}", self.webhook.shown(), human(WHOLE));
+                Outcome::Failed(Failure::new(Class::Connection, words))
+            }
         }
     }
-    Err(configuration(format!("{} redirects more than {REDIRECTS_MAX} times", target.shown())))
+
+    async fn attempt(&self, delivery: &str, body: &Arc<[u8]>, tell: &Tell) -> Result<(), Failure> {
+        let say = |line: String| {
+            if let Some(tell) = tell {
+                tell(line);
+            }
+        };
+        let mut target = Target::new(&self.webhook)?;
+        for _ in 0..=REDIRECTS_MAX {
+            let request = target.request(&self.hmac, delivery, body, clock::wall())?;
+            say(format!("connecting to {}", target.server));
+            let authorities = target.is_tls.then_some(&self.authorities);
+            let stream = connect(&target.server, authorities, &self.limits).await?;
+            say(format!("POST, {} bytes", body.len()));
+            let reply = exchange(stream, request, &target.server).await?;
+            say(format!("answer: {}", status_words(reply.status)));
+            match target.judge(&reply, clock::wall())? {
+                None => return Ok(()),
+                Some(next) => target = next,
+            }
+        }
+        Err(configuration(format!("{}: more than {REDIRECTS_MAX} redirects", target.server)))
+    }
 }
 
 fn configuration(words: String) -> Failure {
@@ -90,6 +100,7 @@ fn configuration(words: String) -> Failure {
 /// Where a request goes.
 struct Target {
     url: Url,
+    /// All of it that may be shown.
     server: Server,
     is_tls: bool,
 }
@@ -129,14 +140,9 @@ impl Target {
         Ok(Self { server: Server { host, port }, is_tls, url })
     }
 
-    /// All of it that may be shown.
-    fn shown(&self) -> String {
-        self.server.to_string()
-    }
-
     fn request(
         &self,
-        secrets: &Secrets,
+        hmac: &[Secret],
         delivery: &str,
         body: &Arc<[u8]>,
         now: WallTime,
@@ -157,7 +163,7 @@ impl Target {
             .header(CONTENT_TYPE, "application/json")
             .header(CONNECTION, "close")
             .header("X-Taskmaster-Delivery", delivery);
-        if let Some(signature) = signature(&secrets.hmac, now, body) {
+        if let Some(signature) = signature(hmac, now, body) {
             request = request.header("X-Taskmaster-Signature", signature);
         }
         let body = Full::new(Bytes::copy_from_slice(body));
@@ -177,7 +183,7 @@ impl Target {
             _ => Class::Connection,
         };
         let said = self.said(reply).map(|said| format!(": {said}")).unwrap_or_default();
-        let words = format!("{} answered {}{said}", self.shown(), status_words(reply.status));
+        let words = format!("{}: {}{said}", self.server, status_words(reply.status));
         let retry_after = (class == Class::Temporary).then(|| retry_after(&reply.headers, now)).flatten();
         Err(Failure { class, words, retry_after })
     }
@@ -186,10 +192,10 @@ impl Target {
         let location = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let next = location.and_then(|location| self.url.join(location).ok());
         let Some(next) = next else {
-            return Err(configuration(format!("{} redirects to nowhere", self.shown())));
+            return Err(configuration(format!("{}: it redirects to nowhere", self.server)));
         };
         if next.origin() != self.url.origin() {
-            let words = format!("{} redirects to another server, which is not followed", self.shown());
+            let words = format!("{}: it redirects to another server, which is not followed", self.server);
             return Err(configuration(words));
         }
         Self::of(next)
@@ -244,7 +250,7 @@ fn signature(secrets: &[Secret], now: WallTime, body: &[u8]) -> Option<String> {
     let time = now.as_second().to_string();
     let signed = [time.as_bytes(), b".", body].concat();
     let signatures = secrets.iter().map(|secret| {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret.0), &signed);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.bytes()), &signed);
         let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         format!(",v1={hex}")
     });
@@ -252,18 +258,18 @@ fn signature(secrets: &[Secret], now: WallTime, body: &[u8]) -> Option<String> {
 }
 
 /// Sends the request and takes what counts of the answer.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, target: &Target) -> Result<Reply, Failure>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, server: &Server) -> Result<Reply, Failure>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let failed = |words: &str| Failure::new(Class::Connection, format!("{} {words}", target.shown()));
+    let failed = |words: &str| Failure::new(Class::Connection, format!("{server}: {words}"));
     let broken = |error: hyper::Error| failed(broken(&error));
     let mut builder = http1::Builder::new();
     let connecting = builder.max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream));
     let (mut sender, connection) = connecting.await.map_err(broken)?;
     let reply = async {
         let waiting = timeout(ANSWER, sender.send_request(request));
-        let response = waiting.await.map_err(|_| failed("does not answer"))?.map_err(broken)?;
+        let response = waiting.await.map_err(|_| failed("no answer"))?.map_err(broken)?;
         Ok(read(response).await)
     };
     drive(reply, connection).await
@@ -302,11 +308,11 @@ async fn read(response: Response<Incoming>) -> Reply {
 /// What went wrong, in words of our own: the library's may repeat what the server sent.
 fn broken(error: &hyper::Error) -> &'static str {
     if error.is_parse() {
-        "does not speak HTTP, or its answer has too long a head"
+        "it does not speak HTTP, or its answer has too long a head"
     } else if error.is_incomplete_message() {
-        "closed the connection before it answered"
+        "it closed the connection before it answered"
     } else {
-        "broke the connection"
+        "the connection broke"
     }
 }
 

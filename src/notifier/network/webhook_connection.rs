@@ -16,9 +16,32 @@ use crate::alert::outcome::{Class, Failure};
 use crate::model::notify::Server;
 use crate::model::text::escaped;
 
-const RESOLVE: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(10);
-const HANDSHAKE: Duration = Duration::from_secs(15);
+/// Takes the lines of a conversation.
+pub type Tell = Option<Box<dyn Fn(String) + Send + Sync>>;
+
+/// How long each step with a server may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub resolve: Duration,
+    pub connect: Duration,
+    pub tls: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { resolve: seconds(5), connect: seconds(10), tls: seconds(15) }
+    }
+}
+
+/// By whom a server has to be certified.
+pub struct Authorities(Option<String>, Option<String>);
+
+impl Authorities {
+    pub fn new(own: Option<&str>, server_name: Option<&str>) -> Self {
+        Self(own.map(str::to_owned), server_name.map(str::to_owned))
+    }
+}
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -27,16 +50,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 ///
 /// # Errors
 /// Says which phase failed, and why.
-pub async fn connect(server: &Server, tls: bool, ca: Option<&str>) -> Result<Box<dyn Stream>, Failure> {
+pub async fn connect(
+    server: &Server,
+    authorities: Option<&Authorities>,
+    limits: &Limits,
+) -> Result<Box<dyn Stream>, Failure> {
     let failed = |words: &str, error: io::Error| {
         Failure::new(Class::Connection, format!("{words} {server}: {}", escaped(&error.to_string())))
     };
     let late = |words: &str| Failure::new(Class::Connection, format!("{words} {server} takes too long"));
-    let resolving = timeout(RESOLVE, lookup_host((server.host.as_str(), server.port)));
+    let resolving = timeout(limits.resolve, lookup_host((server.host.as_str(), server.port)));
     let found = resolving.await.map_err(|_| late("resolving"))?.map_err(|error| failed("resolving", error))?;
     let mut stream = Err(late("connecting to"));
     for address in found {
-        stream = match timeout(CONNECT, TcpStream::connect(address)).await {
+        stream = match timeout(limits.connect, TcpStream::connect(address)).await {
             Ok(result) => result.map_err(|error| failed("connecting to", error)),
             Err(_) => Err(late("connecting to")),
         };
@@ -45,14 +72,12 @@ pub async fn connect(server: &Server, tls: bool, ca: Option<&str>) -> Result<Box
         }
     }
     let stream = stream?;
-    if !tls {
-        return Ok(Box::new(stream));
-    }
+    let Some(Authorities(ca, server_name)) = authorities else { return Ok(Box::new(stream)) };
     let refused = |words: String| Failure::new(Class::Configuration, words);
-    let name =
-        ServerName::try_from(server.host.clone()).map_err(|_| refused(format!("{server} is no name for TLS")))?;
-    let connector = TlsConnector::from(Arc::new(settings(ca).map_err(refused)?));
-    let shaking = timeout(HANDSHAKE, connector.connect(name, stream));
+    let name = ServerName::try_from(server_name.clone().unwrap_or_else(|| server.host.clone()))
+        .map_err(|_| refused(format!("{server} is no name for TLS")))?;
+    let connector = TlsConnector::from(Arc::new(settings(ca.as_deref()).map_err(refused)?));
+    let shaking = timeout(limits.tls, connector.connect(name, stream));
     let stream = shaking.await.map_err(|_| late("the TLS handshake with"))?;
     let stream = stream.map_err(|error| refused(format!("TLS with {server}: {}", escaped(&error.to_string()))))?;
     Ok(Box::new(stream))
