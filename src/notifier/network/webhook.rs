@@ -24,8 +24,10 @@ use crate::model::notify::{Server, Webhook, WebhookFormat};
 use crate::model::time::{WallTime, human};
 use crate::system::clock;
 
-use super::Secret;
-use super::webhook_connection::{Authorities, Limits, Tell, connect};
+use super::dial::{Limits, Stream, connect};
+use super::dialogue::Tell;
+use super::secret::Secret;
+use super::tls::Authorities;
 
 /// From the name of the server to its answer, redirects included.
 const WHOLE: Duration = Duration::from_secs(30);
@@ -258,10 +260,7 @@ fn signature(secrets: &[Secret], now: WallTime, body: &[u8]) -> Option<String> {
 }
 
 /// Sends the request and takes what counts of the answer.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, server: &Server) -> Result<Reply, Failure>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+async fn exchange(stream: Box<dyn Stream>, request: Request<Full<Bytes>>, server: &Server) -> Result<Reply, Failure> {
     let failed = |words: &str| Failure::new(Class::Connection, format!("{server}: {words}"));
     let broken = |error: hyper::Error| failed(broken(&error));
     let mut builder = http1::Builder::new();
