@@ -170,7 +170,7 @@ enum Task {
 /// A channel's way out, made of its settings.
 enum Sender {
     Smtp(Mailer),
-    Webhook(Box<Poster>),
+    Webhook(Poster),
     /// Its messages go another way.
     Elsewhere,
 }
@@ -182,7 +182,7 @@ impl Sender {
                 MailTransport::Smtp(smtp) => Self::Smtp(Mailer::new(smtp, secrets.password, &work.host, work.limits)),
                 MailTransport::Sendmail(_) | MailTransport::Maildir(_) => Self::Elsewhere,
             },
-            Transport::Webhook(webhook) => Self::Webhook(Box::new(Poster::new(webhook, secrets.hmac, work.limits))),
+            Transport::Webhook(webhook) => Self::Webhook(Poster::new(webhook, secrets.hmac, work.limits)),
             Transport::Syslog(_) => Self::Elsewhere,
         }
     }

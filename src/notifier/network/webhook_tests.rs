@@ -238,6 +238,41 @@ fn a_server_that_says_nothing_costs_thirty_seconds_at_most() {
 }
 
 #[test]
+fn a_certificate_counts_only_if_the_configured_authority_vouches_for_it() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let answer = |ca: Option<String>, name: &str| {
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key));
+        let config = Arc::new(config.expect("a configuration"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("https://{name}:{}/T1", listener.local_addr().expect("an address").port());
+        let serving = thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+            let session = rustls::ServerConnection::new(config).expect("a session");
+            let mut stream = rustls::StreamOwned::new(session, stream);
+            let mut first = [0; 4];
+            if stream.read_exact(&mut first).is_ok() && &first == b"POST" {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        let (outcome, _) = sent(&Webhook { ca, ..webhook(url, WebhookFormat::Json) }, &[]);
+        serving.join().expect("the server ends");
+        outcome
+    };
+    assert_eq!(answer(Some(made.cert.pem()), "localhost"), Outcome::Sent);
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate").cert.pem();
+    for refused in [answer(Some(other), "localhost"), answer(Some(made.cert.pem()), "127.0.0.1")] {
+        let Outcome::Failed(failure) = refused else { panic!("{refused:?}") };
+        assert_eq!(failure.class, Class::Configuration);
+        assert!(failure.words.contains("certificate") && !failure.words.contains("T1"), "{}", failure.words);
+    }
+}
+
+#[test]
 fn the_signature_is_that_of_the_known_vector() {
     // RFC 4231, test case 2: the key "Jefe" and a text; here the text is split at its first dot.
     let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
@@ -248,7 +283,7 @@ fn the_signature_is_that_of_the_known_vector() {
     let one = Secret::new(b"s3cret".to_vec());
     let two = Secret::new(b"older".to_vec());
     assert_eq!(
-        signature(&[one.clone()], now, b"{\"a\":1}").as_deref(),
+        signature(std::slice::from_ref(&one), now, b"{\"a\":1}").as_deref(),
         Some("t=1700000000,v1=1698a50bc74d1ff1db85c4e0a5297c2ad9fdba245d5737cdb789e4cc6e098940")
     );
     assert_eq!(
