@@ -5,6 +5,7 @@
 //! the channel's [`queue`] until it is sent.
 #![forbid(unsafe_code)]
 
+pub mod alertmanager;
 pub mod bucket;
 pub mod deadline;
 pub mod digest;
@@ -13,11 +14,14 @@ pub mod flap;
 pub mod id;
 pub mod incident;
 pub mod line;
+pub mod mail;
 pub mod members;
 pub mod merge;
 pub mod notice;
 pub mod occurrence;
 pub mod outcome;
+pub mod output;
+pub mod payload;
 pub mod pipeline;
 pub mod queue;
 pub mod queues;
@@ -25,10 +29,14 @@ pub mod retry;
 pub mod rules;
 pub mod saved;
 pub mod silence;
+pub mod slack;
+pub mod words;
 
 #[cfg(test)]
 mod pipeline_properties_tests;
 #[cfg(test)]
 mod pipeline_tests;
+#[cfg(test)]
+pub mod samples;
 #[cfg(test)]
 mod simulation;

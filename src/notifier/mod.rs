@@ -11,6 +11,7 @@ mod console;
 mod log;
 mod maildir;
 mod network;
+mod render;
 mod spool;
 #[cfg(test)]
 mod tests;

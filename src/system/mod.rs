@@ -4,6 +4,7 @@
 //! errno.
 
 pub mod account;
+pub mod bell;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;
