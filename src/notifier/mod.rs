@@ -20,19 +20,31 @@ use crate::protocol::notifier::{FromNotifier, ToNotifier};
 use crate::system::clock;
 use crate::system::poll::{Interest, Poll};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{Allowance, NOTIFIER, work};
+use crate::worker::confine::{Allowance, NOTIFIER, start_no_more_threads, work};
 
 use console::Console;
 use log::EventLog;
+use network::{Limits, Network};
 
-const DESCRIPTORS: u64 = 64;
+const DESCRIPTORS: u64 = 256;
 /// How many messages are taken before what they brought is written.
 const MESSAGES: usize = 1000;
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    let allowance = Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &NOTIFIER };
-    work("taskmaster-notifier", allowance, run)
+    let allowance = Allowance {
+        descriptors: DESCRIPTORS,
+        file_bytes: None,
+        starts_threads: true,
+        uses_network: true,
+        calls: &NOTIFIER,
+    };
+    work("taskmaster-notifier", allowance, |channel| {
+        // All threads that there will ever be.
+        let _network = Network::start(Limits::default()).map_err(NotifierError::Io)?;
+        start_no_more_threads().map_err(NotifierError::Io)?;
+        run(channel)
+    })
 }
 
 /// Why the notifier cannot go on. The core starts another.

@@ -122,4 +122,3 @@ pub fn cause(error: &io::Error) -> String {
         None => text::escaped(&error.to_string()).into_owned(),
     }
 }
-

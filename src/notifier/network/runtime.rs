@@ -159,7 +159,11 @@ struct Work {
 enum Task {
     /// From here on with these settings.
     Change(Arc<Sender>),
-    Send { job: JobId, message: Message, dialogue: bool },
+    Send {
+        job: JobId,
+        message: Message,
+        dialogue: bool,
+    },
 }
 
 /// A channel's way out, made of its settings.
@@ -261,4 +265,4 @@ async fn guarded(attempt: impl Future<Output = Outcome> + Send + 'static) -> Out
 
 #[cfg(test)]
 #[path = "runtime_tests.rs"]
-mod tests;
+pub mod tests;

@@ -91,12 +91,7 @@ impl Mailer {
         outcome(mail.recipients, result)
     }
 
-    async fn session(
-        &self,
-        dialogue: &mut Dialogue<'_>,
-        from: &Address,
-        mail: &Mail<'_>,
-    ) -> Result<Refusals, Failure> {
+    async fn session(&self, dialogue: &mut Dialogue<'_>, from: &Address, mail: &Mail<'_>) -> Result<Refusals, Failure> {
         let offers = self.prepare(dialogue).await?;
         if offers.size_max.is_some_and(|max| max < mail.bytes.len() as u64) {
             let words = format!("the mail has {} bytes, more than the server takes", mail.bytes.len());
@@ -167,12 +162,7 @@ impl Mailer {
         failure
     }
 
-    async fn authenticate(
-        &self,
-        dialogue: &mut Dialogue<'_>,
-        offers: &Offers,
-        username: &str,
-    ) -> Result<(), Failure> {
+    async fn authenticate(&self, dialogue: &mut Dialogue<'_>, offers: &Offers, username: &str) -> Result<(), Failure> {
         let configuration = |dialogue: &Dialogue<'_>, words| Err(dialogue.failure(Class::Configuration, words));
         if !dialogue.is_encrypted() {
             return configuration(dialogue, "a password is never sent over a connection that is not encrypted");
@@ -338,7 +328,8 @@ fn encoded(bytes: &[u8]) -> Zeroizing<String> {
 
 /// The host's name where it is one that can be said, else the address that everybody has (RFC 5321 §4.1.4).
 fn introduction(host: &str) -> ClientId {
-    let is_name = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_name =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if host.len() <= 255 && host.split('.').all(is_name) {
         ClientId::Domain(host.to_owned())
     } else {
