@@ -26,34 +26,34 @@ use crate::system::clock;
 use crate::system::folder::Folder;
 use crate::system::poll::{Interest, Poll};
 use crate::worker::channel::{Channel, ChannelError, Received};
-use crate::worker::confine::{self, Allowance, NOTIFIER, work};
+use crate::worker::confine::{self, Allowance, NOTIFIER, start_no_more_threads, work};
 
 use alerts::{Alerts, Folders, Now, Render};
 use console::Console;
 use log::EventLog;
+use network::{Gone, Limits, Network};
 
-const DESCRIPTORS: u64 = 64;
+const DESCRIPTORS: u64 = 256;
 /// How many messages are taken before what they brought is written.
 const MESSAGES: usize = 1000;
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    let allowance = Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &NOTIFIER };
+    let allowance = Allowance {
+        descriptors: DESCRIPTORS,
+        file_bytes: None,
+        starts_threads: true,
+        uses_network: true,
+        calls: &NOTIFIER,
+    };
     work("taskmaster-notifier", allowance, |channel| {
+        // First, while nothing else can have their numbers.
         let (spool, maildir) = (Folder::inherited(confine::SPOOL), Folder::inherited(confine::MAILDIR));
-        run(channel, Folders { spool, maildir }, Offline, |_, _, _| Err("there is no transport".to_owned()))
+        // All threads that there will ever be.
+        let network = Network::start(Limits::default()).map_err(NotifierError::Io)?;
+        start_no_more_threads().map_err(NotifierError::Io)?;
+        run(channel, Folders { spool, maildir }, network, render::message)
     })
-}
-
-/// Nobody to send with.
-struct Offline;
-
-impl alerts::Network for Offline {
-    fn order(&mut self, _: network::Order) {}
-
-    fn news(&mut self) -> Vec<network::News> {
-        Vec::new()
-    }
 }
 
 /// Why the notifier cannot go on. The core starts another.
@@ -87,6 +87,9 @@ pub fn run<N: alerts::Network>(
 ) -> Result<(), NotifierError> {
     let mut poll = Poll::new().map_err(NotifierError::Io)?;
     let token = poll.add(&channel, Interest::Read).map_err(NotifierError::Io)?;
+    if let Some(bell) = network.bell() {
+        poll.add(bell, Interest::Read).map_err(NotifierError::Io)?;
+    }
     let mut log = EventLog::default();
     let mut console = Console::default();
     let mut alerts = Alerts::new(network, render, folders, now());
@@ -101,6 +104,9 @@ pub fn run<N: alerts::Network>(
         // because with it they are acknowledged.
         let mut told = alerts.turn(&mut poll, now());
         told.extend(log.write(clock::now()));
+        if alerts.network_is_gone() {
+            return Err(NotifierError::Io(io::Error::other(Gone.to_string())));
+        }
         match heard {
             Ok(()) => {}
             Err(NotifierError::Channel(ChannelError::Closed)) => {

@@ -44,7 +44,8 @@ impl Core {
         let (core, worker) = socket::message_pair().expect("a pair");
         let notifier = std::thread::spawn(move || {
             let channel = Channel::of_worker(worker, true).expect("a channel");
-            run(channel, Folders::default(), Offline, |_, _, _| Err("nothing to send".to_owned())).is_ok()
+            let network = Network::start(Limits::default()).expect("a thread");
+            run(channel, Folders::default(), network, render::message).is_ok()
         });
         let channel = Channel::of_core(core).expect("a channel");
         let mut poll = Poll::new().expect("epoll");

@@ -18,7 +18,7 @@ mod tails;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
 use crate::system::folder::Folder;
 use crate::system::poll::Poll;
 
-use super::network::{JobId, Message, News, Order, Secrets};
+use super::network::{self, Gone, JobId, Message, News, Order, Secrets};
+use super::render::Rendering;
 use super::spool::Spool;
 use pipelines::Pipelines;
 use questions::Testing;
@@ -46,13 +47,33 @@ use tails::Tails;
 
 /// The network thread, as it is seen from here.
 pub trait Network {
-    fn order(&mut self, order: Order);
+    /// Never waits.
+    ///
+    /// # Errors
+    /// When there is nobody to do it.
+    fn order(&self, order: Order) -> Result<(), Gone>;
     /// What has come since the last time; never waits.
-    fn news(&mut self) -> Vec<News>;
+    fn news(&self) -> Vec<News>;
+    /// Readable when there is news.
+    fn bell(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// Makes a message of a notice; `true`: without the program's output.
-pub type Render = fn(&Notice, &Channel, bool) -> Result<Message, String>;
+impl Network for network::Network {
+    fn order(&self, order: Order) -> Result<(), Gone> {
+        Self::order(self, order)
+    }
+
+    fn news(&self) -> Vec<News> {
+        Self::news(self)
+    }
+
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+/// Makes a message of a notice.
+pub type Render = fn(&Notice, &Channel, &Rendering) -> Result<Message, String>;
 
 /// What the notifier is given at its start.
 #[derive(Default)]
@@ -70,6 +91,7 @@ pub struct Now {
 
 pub struct Alerts<N> {
     network: N,
+    network_is_gone: bool,
     render: Render,
     settings: Option<Box<Configure>>,
     /// In force, and those that come before the next configuration.
@@ -138,6 +160,7 @@ impl<N: Network> Alerts<N> {
         let (spool, left) = Spool::open(folders.spool);
         let mut alerts = Self {
             network,
+            network_is_gone: false,
             render,
             settings: None,
             secrets: BTreeMap::new(),
@@ -215,6 +238,15 @@ impl<N: Network> Alerts<N> {
         queue.push(entry, bytes, age, now.moment);
     }
 
+    fn order(&mut self, order: Order) {
+        self.network_is_gone |= self.network.order(order).is_err();
+    }
+
+    /// Then another notifier has to begin.
+    pub fn network_is_gone(&self) -> bool {
+        self.network_is_gone
+    }
+
     /// A number that was never given before.
     fn number(&mut self) -> u64 {
         self.count += 1;
@@ -258,7 +290,7 @@ impl<N: Network> Alerts<N> {
         self.seq = event.seq;
         let about = about.map(|about| Arc::from(*about));
         let order = Order::Event { event: Arc::new(event.clone()), about: about.clone() };
-        self.network.order(order);
+        self.order(order);
         self.is_changed = true;
         for process in self.pipelines.event(event, about.as_deref(), now) {
             self.count += 1;
@@ -293,7 +325,7 @@ impl<N: Network> Alerts<N> {
             (channel, secrets)
         };
         let channels = channels.into_iter().map(with_secrets).collect();
-        self.network.order(Order::Configure(channels));
+        self.order(Order::Configure(channels));
         self.expect_firing(now);
     }
 

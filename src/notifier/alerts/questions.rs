@@ -223,10 +223,10 @@ impl<N: Network> Alerts<N> {
             let limit = now.moment + TEST_LIMIT;
             if matches!(channel.transport, Transport::Syslog(_)) {
                 self.jobs.insert(job, Job::Test { ticket, channel: channel.name.clone(), limit });
-                self.network.order(Order::TestSyslog { channel: channel.name, job });
+                self.order(Order::TestSyslog { channel: channel.name, job });
             } else {
                 let notice = test_notice(self.pipelines.id(now), channel.name, &host, now);
-                self.start_test(job, ticket, &Entry::new(notice), limit);
+                self.start_test(job, ticket, &Entry::new(notice), limit, now);
             }
         }
     }

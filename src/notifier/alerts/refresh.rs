@@ -61,7 +61,7 @@ impl<N: Network> Alerts<N> {
         };
         let job = JobId(self.number());
         self.jobs.insert(job, Job::Refresh { channel: name.clone(), limit: now.moment + LIMIT });
-        self.start(job, name, &Entry::new(notice), false);
+        self.start(job, name, &Entry::new(notice), false, now);
     }
 }
 

@@ -35,7 +35,7 @@ fn read(file: OwnedFd) -> Option<Secret> {
     File::from(file).take(SECRET_MAX + 2).read_to_end(&mut bytes).ok()?;
     let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let secret = (!text.is_empty() && text.len() as u64 <= SECRET_MAX).then(|| Secret::new(text));
+    let secret = (!text.is_empty() && text.len() as u64 <= SECRET_MAX).then(|| Secret::new(text.to_vec()));
     bytes.fill(0);
     secret
 }

@@ -10,6 +10,7 @@ use crate::protocol::notifier::FromNotifier;
 
 use super::super::maildir;
 use super::super::network::{JobId, Message, News, Order};
+use super::super::render::Rendering;
 use super::pipelines::random;
 use super::sendmail::Sendmail;
 use super::{Alerts, Network, Now, SyslogState};
@@ -65,21 +66,22 @@ impl<N: Network> Alerts<N> {
     pub(super) fn send(&mut self, channel: &ChannelName, entry: &Entry, now: Now) {
         let job = JobId(self.number());
         self.jobs.insert(job, Job::Message { channel: channel.clone(), limit: now.moment + LIMIT });
-        self.start(job, channel, entry, false);
+        self.start(job, channel, entry, false, now);
     }
 
-    pub(super) fn start_test(&mut self, job: JobId, ticket: u64, entry: &Entry, limit: Moment) {
+    pub(super) fn start_test(&mut self, job: JobId, ticket: u64, entry: &Entry, limit: Moment, now: Now) {
         let channel = &entry.notice.channel;
         self.jobs.insert(job, Job::Test { ticket, channel: channel.clone(), limit });
-        self.start(job, channel, entry, true);
+        self.start(job, channel, entry, true, now);
     }
 
-    pub(super) fn start(&mut self, job: JobId, name: &ChannelName, entry: &Entry, dialogue: bool) {
+    pub(super) fn start(&mut self, job: JobId, name: &ChannelName, entry: &Entry, dialogue: bool, now: Now) {
         let recipients = entry.pending(&self.recipients(name));
         let Some(channel) = self.channel(name) else {
             return self.failed(job, Failure::new(Class::Permanent, "the channel is not configured"));
         };
-        let message = match (self.render)(&entry.notice, channel, entry.without_output) {
+        let how = Rendering { without_output: entry.without_output, sent_at: now.wall };
+        let message = match (self.render)(&entry.notice, channel, &how) {
             Ok(message) => message,
             Err(why) => return self.failed(job, Failure::new(Class::Permanent, why)),
         };
@@ -99,7 +101,7 @@ impl<N: Network> Alerts<N> {
                 self.sendmails.push(Sendmail::new(job, &bytes));
                 self.told.push(FromNotifier::WantSendmail { ticket: job.0, channel: name.clone(), recipients });
             }
-            (_, message) => self.network.order(Order::Send { channel: name.clone(), job, message, dialogue }),
+            (_, message) => self.order(Order::Send { channel: name.clone(), job, message, dialogue }),
         }
     }
 

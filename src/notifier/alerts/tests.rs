@@ -30,7 +30,11 @@ struct Outside {
 struct Fake(Rc<RefCell<Outside>>);
 
 impl Network for Fake {
-    fn order(&mut self, order: Order) {
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn order(&self, order: Order) -> Result<(), Gone> {
         let mut outside = self.0.borrow_mut();
         match order {
             Order::Send { job, message: Message::Mail { recipients, bytes, .. }, dialogue, .. } => {
@@ -43,15 +47,16 @@ impl Network for Fake {
             Order::Configure(channels) => outside.secrets = channels.into_iter().map(|(_, secrets)| secrets).collect(),
             _ => {}
         }
+        Ok(())
     }
 
-    fn news(&mut self) -> Vec<News> {
+    fn news(&self) -> Vec<News> {
         std::mem::take(&mut self.0.borrow_mut().news)
     }
 }
 
 /// The notice itself, so that the test can read what is sent.
-fn render(notice: &Notice, _: &Channel, _: bool) -> Result<Message, String> {
+fn render(notice: &Notice, _: &Channel, _: &Rendering) -> Result<Message, String> {
     let bytes = serde_json::to_vec(notice).map_err(|error| error.to_string())?;
     Ok(Message::Mail { envelope_from: "tm@x".to_owned(), recipients: Vec::new(), bytes: Arc::from(bytes) })
 }
@@ -436,7 +441,7 @@ fn secrets_lose_one_line_end_and_a_new_one_is_tried_at_once() {
     };
     secret(&mut world, "one \n");
     let password = || world.outside.0.borrow().secrets[0].password.clone();
-    assert!(password() == Some(super::super::network::Secret::new(b"one ")));
+    assert!(password() == Some(super::super::network::Secret::new(b"one ".to_vec())));
     world.crash_of(1);
     world.turn();
     world.seconds += 12;

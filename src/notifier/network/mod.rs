@@ -11,6 +11,8 @@ mod dialogue;
 mod fake_tests;
 mod limited;
 mod runtime;
+#[cfg(test)]
+mod sandbox_tests;
 mod secret;
 mod smtp;
 mod tls;
@@ -23,7 +25,7 @@ use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName, Health};
 
 pub use dial::Limits;
-pub use runtime::{Gone, Network};
+pub use runtime::{Gone, LOOKUPS, Network};
 pub use secret::{Secret, Secrets};
 
 /// A job's number, unique in this process.

@@ -271,4 +271,4 @@ async fn guarded(attempt: impl Future<Output = Outcome> + Send + 'static) -> Out
 
 #[cfg(test)]
 #[path = "runtime_tests.rs"]
-mod tests;
+pub mod tests;

@@ -119,11 +119,18 @@ fn fault(reason: &CertificateError) -> String {
             format!("it is not valid before {}", day(*not_before))
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names: Vec<_> = presented.iter().take(5).map(String::as_str).collect();
+            let names: Vec<_> = presented.iter().take(5).map(|name| bare(name)).collect();
             format!("it is for {} (set `server_name` if that is right)", names.join(", "))
         }
+        CertificateError::BadSignature => "the authority that it names has not signed it".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// `mail.example` of `DnsName("mail.example")`, as rustls gives names.
+fn bare(name: &str) -> &str {
+    let quoted = name.split_once("(\"").and_then(|(_, rest)| rest.strip_suffix("\")"));
+    quoted.unwrap_or(name)
 }
 
 fn day(time: UnixTime) -> String {
