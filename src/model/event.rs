@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::id::ProgramName;
+use super::notify::ChannelName;
 use super::signal::Signal;
 use super::stage::Stage;
 use super::state::State;
@@ -148,6 +149,9 @@ pub struct Facts {
     pub stage: Option<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
+    /// Of `notify.failing` and `notify.recovered`, when one channel is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod notify;
 pub mod plan;
 pub mod program;
+pub mod selector;
 pub mod signal;
 pub mod stage;
 pub mod state;

@@ -323,6 +323,7 @@ impl Core {
             tries_max: notice.attempt.map(|_| program.watch.startretries),
             stage: failure.map(|failure| failure.stage),
             errno: failure.map(|failure| failure.errno).filter(|errno| *errno != 0),
+            channel: None,
             message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
         };
         self.waiters.observe(id, notice);

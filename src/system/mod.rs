@@ -4,6 +4,7 @@
 //! errno.
 
 pub mod account;
+pub mod bell;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod execute;
 pub mod file;
 pub mod hands;
 pub mod inspect;
+pub mod folder;
 pub mod limits;
 pub mod poll;
 pub mod process;

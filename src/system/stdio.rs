@@ -27,6 +27,20 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Another descriptor of the directory that our parent passed at this number, if there is one.
+///
+/// # Errors
+/// EMFILE.
+pub fn inherited_directory(number: RawFd) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: only looked at and duplicated; whether it is open is what is asked.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    match nix::sys::stat::fstat(borrowed) {
+        Ok(status) if status.st_mode & libc::S_IFMT == libc::S_IFDIR => borrowed.try_clone_to_owned().map(Some),
+        Ok(_) | Err(Errno::EBADF) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Opens /dev/null on whichever of 0, 1, 2 is closed, before anything else could be opened there and be
 /// taken for a terminal. First thing in a program's life.
 ///
