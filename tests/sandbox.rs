@@ -160,7 +160,7 @@ fn work() {
 
 /// What a worker says that it may not, line by line, and what is told of it. `+` sends a descriptor along.
 type Forbidden = (&'static str, &'static str, &'static [&'static str], &'static str);
-const FORBIDDEN: [Forbidden; 5] = [
+const FORBIDDEN: [Forbidden; 6] = [
     ("a logger that sends no message is ended", LOGGER, &["0\"ready\"", "0!"], "expected value"),
     ("a logger that works before it is ready is ended", LOGGER, &["0\"drained\""], "before it was ready"),
     ("a logger that sends a descriptor is ended", LOGGER, &["+0\"ready\""], "(a descriptor)"),
@@ -175,6 +175,12 @@ const FORBIDDEN: [Forbidden; 5] = [
         NOTIFIER,
         &["0\"ready\"", "0{\"written\":{\"seq\":18446744073709551615}}"],
         "that the event 18446744073709551615 is written, which is not under way",
+    ),
+    (
+        "a notifier that speaks of a strange channel is ended",
+        NOTIFIER,
+        &["0\"ready\"", "0{\"channel\":{\"channel\":\"email\",\"health\":\"well\",\"tell\":true}}"],
+        "a channel that it does not have",
     ),
 ];
 const LOGGER: &str = "taskmaster-logger";
