@@ -93,7 +93,9 @@ fn credential() {
         command.env("CREDENTIALS_DIRECTORY", supervisor.path(""));
     });
     assert_eq!((with.code, with.stderr.as_str()), (0, ""), "{with:?}");
-    let without = taskmasterd(&["check", &config], |command| drop(command.env_remove("CREDENTIALS_DIRECTORY")));
+    let without = taskmasterd(&["check", &config], |command| {
+        command.env_remove("CREDENTIALS_DIRECTORY");
+    });
     assert!(without.code == 2 && without.stderr.contains("no variable \"CREDENTIALS_DIRECTORY\""), "{without:?}");
 }
 
@@ -157,8 +159,11 @@ fn directories() {
     assert_eq!(supervisor.stop(), 0);
 }
 
+/// What somebody has put in the place of the directory.
+type Spoil = fn(&Supervisor);
+
 fn foreign_directory() {
-    let spoil: [(&str, fn(&Supervisor)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("is a symbolic link", |supervisor| symlink("/etc", supervisor.path("state/alerts")).expect("symlink")),
         ("belongs to uid", |supervisor| supervisor.subdirectory("state/alerts", 0o700, "nobody")),
         ("is open to others", |supervisor| {

@@ -212,7 +212,7 @@ impl<'a> Told<'a> {
 }
 
 /// The readers of all tables, to find where a key belongs.
-pub fn homes() -> [(&'static str, fn(&mut Table<'_>)); 5] {
+pub fn homes() -> [(&'static str, super::Reader); 5] {
     [
         ("[notify]", |table| drop(read(table, &mut Nothing))),
         ("[notify.email]", |table| drop(email::read(table, &mut Nothing))),
