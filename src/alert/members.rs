@@ -48,6 +48,7 @@ impl Role {
             | Kind::SupervisorStopped
             | Kind::ConfigReloaded
             | Kind::ConfigRejected
+            | Kind::ProcessUnrestricted
             | Kind::WorkerRestarted
             | Kind::OutputDropped
             | Kind::OutputFailing

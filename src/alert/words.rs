@@ -133,6 +133,7 @@ pub fn headline(item: &Item) -> String {
         Kind::ProcessKilled => format!("{name} had to be killed"),
         Kind::ProcessFatal => format!("{name} is FATAL (given up)"),
         Kind::ProcessStartFailed => format!("{name} could not be started"),
+        Kind::ProcessUnrestricted => format!("{name} runs without its restrict_paths"),
         Kind::WorkerRestarted => "A worker of Taskmaster was restarted".to_owned(),
         Kind::OutputDropped => format!("Output{of} was lost"),
         Kind::OutputFailing => format!("Output{of} cannot be written"),

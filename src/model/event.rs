@@ -46,6 +46,8 @@ macro_rules! kinds {
         pub enum Kind { $(#[serde(rename = $name)] $variant),* }
 
         impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::model::authority::Verb;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::{Pid, ProcessId, Uid};
+use crate::model::notify::About;
 use crate::model::program::{KillMode, Program};
 use crate::model::signal::Signal;
 use crate::model::stage::{Stage, StartFailure};
@@ -28,6 +29,7 @@ use crate::system::terminal::Saved;
 use crate::system::{clock, process};
 use crate::worker::channel::{ChannelError, Passed};
 
+use super::alerts::Alerts;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
@@ -62,6 +64,7 @@ pub struct Core {
     /// program closes it for a while.
     pub(super) terminals: BTreeMap<ProcessId, Rc<OwnedFd>>,
     pub(super) journal: Journal,
+    pub(super) alerts: Alerts,
     pub(super) event_log: Rc<OwnedFd>,
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
@@ -327,7 +330,7 @@ impl Core {
             message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
         };
         self.waiters.observe(id, notice);
-        self.record_of(Some(program), notice.kind, facts);
+        self.record_of(Some((id, program)), notice.kind, facts);
     }
 
     /// The kernel cannot enforce what is configured, and the configuration lets the program run all the same.
@@ -342,7 +345,7 @@ impl Core {
             message: Some(format!("`restrict_paths` is not enforced as configured: {why}")),
             ..Facts::default()
         };
-        self.record_of(Some(&program), Kind::ProcessUnrestricted, facts);
+        self.record_of(Some((id, &program)), Kind::ProcessUnrestricted, facts);
     }
 
     /// Records an event, and tells it to whoever listens.
@@ -351,8 +354,9 @@ impl Core {
     }
 
     /// Records an event about this program as it was then: it may be forgotten by now.
-    fn record_of(&mut self, program: Option<&Program>, kind: Kind, facts: Facts) {
-        let event = self.journal.record(kind, facts);
+    fn record_of(&mut self, about: Option<(&ProcessId, &Program)>, kind: Kind, facts: Facts) {
+        let program = about.map(|(_, program)| program);
+        let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;
         self.control.tell(&mut self.reactor, &event, |peer| rules.may(peer, Verb::Status, target));
@@ -402,5 +406,15 @@ impl Core {
     pub fn follow(&mut self, client: ClientId, first: &impl Serialize) {
         self.control.partial(&mut self.reactor, client, first);
         self.control.follow(client);
+    }
+}
+
+/// What the notifier has to know of an event's program.
+fn about_of(id: &ProcessId, program: &Program) -> About {
+    About {
+        program: program.name.clone(),
+        instance: id.instance,
+        group_name: program.group_name.clone(),
+        alerts: program.alerts.clone(),
     }
 }
