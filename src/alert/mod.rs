@@ -4,3 +4,4 @@
 pub mod line;
 pub mod notice;
 pub mod outcome;
+pub mod syslog;

@@ -5,6 +5,10 @@
 //! when to try again: that is `alert::queue`. Syslog keeps its own bounded buffer, because it gets every
 //! event and has no spool.
 
+mod dial;
+mod syslog;
+mod tls;
+
 use std::sync::Arc;
 
 use crate::alert::outcome::Outcome;
