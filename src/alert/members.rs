@@ -53,7 +53,8 @@ impl Role {
             | Kind::OutputDropped
             | Kind::OutputFailing
             | Kind::OutputRecovered
-            | Kind::ControlDenied => Self::Momentary,
+            | Kind::ControlDenied
+            | Kind::NotifyTest => Self::Momentary,
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod rules;
 pub mod saved;
 pub mod silence;
 pub mod slack;
+pub mod syslog;
 pub mod words;
 
 #[cfg(test)]

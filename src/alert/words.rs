@@ -141,6 +141,7 @@ pub fn headline(item: &Item) -> String {
         Kind::ControlDenied => "A command was denied".to_owned(),
         Kind::NotifyFailing => "Alerting is failing".to_owned(),
         Kind::NotifyRecovered => "Alerting works again".to_owned(),
+        Kind::NotifyTest => "A test of the alerts".to_owned(),
     }
 }
 

@@ -83,6 +83,7 @@ kinds! {
     ControlDenied "control.denied" Warning,
     NotifyFailing "notify.failing" Err,
     NotifyRecovered "notify.recovered" Notice,
+    NotifyTest "notify.test" Notice,
 }
 
 impl fmt::Display for Kind {

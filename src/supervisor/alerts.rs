@@ -176,6 +176,10 @@ impl Core {
     }
 
     pub(super) fn alerts_are_lost(&mut self, messages: u64, why: &str) {
+        if messages == 0 {
+            let words = escaped(cut(why, CAUSE_MAX)).into_owned();
+            return self.record(Kind::NotifyFailing, Facts::message(words));
+        }
         let plural = if messages == 1 { " was" } else { "s were" };
         let words = format!("{messages} alert{plural} given up: {}", escaped(cut(why, CAUSE_MAX)));
         self.record(Kind::OutputDropped, Facts::message(words));

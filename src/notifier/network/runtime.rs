@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,15 +15,18 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
 
 use super::dial::Limits;
 use super::dialogue::Tell;
 use super::secret::Secrets;
 use super::smtp::{Mail, Mailer};
+use super::syslog;
 use super::webhook::Poster;
 use super::{JobId, Message, News, Order};
 use crate::alert::outcome::{Class, Failure, Outcome};
-use crate::model::notify::{Channel, ChannelName, MailTransport, Transport};
+use crate::model::event::Severity;
+use crate::model::notify::{Channel, ChannelName, MailTransport, Syslog, Transport};
 use crate::system::account;
 use crate::system::bell::Bell;
 
@@ -73,7 +77,7 @@ impl Network {
         start_lookups(&runtime)?;
         let work = Work { host: account::host_name(), limits, post };
         let run = move || {
-            runtime.block_on(serve(given, work));
+            LocalSet::new().block_on(&runtime, serve(given, work));
             // A look-up may take as long as it likes.
             runtime.shutdown_background();
         };
@@ -204,20 +208,32 @@ fn failed(class: Class, words: impl Into<String>) -> Outcome {
     Outcome::Failed(Failure::new(class, words))
 }
 
+/// The channels at work.
+#[derive(Default)]
+struct Channels {
+    sending: BTreeMap<ChannelName, UnboundedSender<Task>>,
+    syslog: BTreeMap<ChannelName, syslog::Channel>,
+}
+
 /// Takes orders until there is nobody left to give any.
 async fn serve(mut orders: UnboundedReceiver<Order>, work: Work) {
-    let mut channels = BTreeMap::new();
+    let mut channels = Channels::default();
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Configure(wanted) => configure(&mut channels, wanted, &work),
+            Order::Configure(wanted) => channels.configure(wanted, &work),
             Order::Send { channel, job, message, dialogue } => {
                 let task = Task::Send { job, message, dialogue };
-                if channels.get(&channel).is_none_or(|tasks: &UnboundedSender<_>| tasks.send(task).is_err()) {
+                if channels.sending.get(&channel).is_none_or(|tasks| tasks.send(task).is_err()) {
                     no_such_channel(&work.post, job, &channel);
                 }
             }
-            Order::TestSyslog { channel, job } => no_such_channel(&work.post, job, &channel),
-            Order::Event { .. } => {}
+            Order::TestSyslog { channel, job } => match channels.syslog.get(&channel) {
+                Some(syslog) => syslog.test(job, work.host.clone()),
+                None => no_such_channel(&work.post, job, &channel),
+            },
+            Order::Event { event, about } => {
+                channels.syslog.values().for_each(|channel| channel.push(&event, about.as_ref()));
+            }
         }
     }
 }
@@ -226,26 +242,47 @@ fn no_such_channel(post: &Post, job: JobId, channel: &ChannelName) {
     post.send(News::Done { job, outcome: failed(Class::Configuration, format!("there is no channel {channel}")) });
 }
 
-/// Channels that are gone finish what they were given.
-fn configure(
-    channels: &mut BTreeMap<ChannelName, UnboundedSender<Task>>,
-    wanted: Vec<(Channel, Secrets)>,
-    work: &Work,
-) {
-    let mut kept = BTreeMap::new();
-    for (channel, secrets) in wanted {
-        let name = channel.name.clone();
-        let change = Task::Change(Arc::new(Sender::new(channel, secrets, work)));
-        let tasks = channels.remove(&name).unwrap_or_else(|| {
-            let (tasks, given) = unbounded_channel();
-            tokio::spawn(run(given, work.post.clone()));
-            tasks
-        });
-        // It ends only after this end of its tasks is dropped.
-        let _ = tasks.send(change);
-        kept.insert(name, tasks);
+impl Channels {
+    /// Channels that are gone finish what they were given; of a log, what waits is lost with its channel.
+    fn configure(&mut self, wanted: Vec<(Channel, Secrets)>, work: &Work) {
+        let mut kept = Self::default();
+        for (channel, secrets) in wanted {
+            let name = channel.name.clone();
+            if let Transport::Syslog(settings) = channel.transport {
+                let known = self.syslog.remove(&name);
+                kept.syslog.insert(name.clone(), start_syslog(name, channel.min_severity, settings, known, work));
+                continue;
+            }
+            let change = Task::Change(Arc::new(Sender::new(channel, secrets, work)));
+            let tasks = self.sending.remove(&name).unwrap_or_else(|| {
+                let (tasks, given) = unbounded_channel();
+                tokio::spawn(run(given, work.post.clone()));
+                tasks
+            });
+            // It ends only after this end of its tasks is dropped.
+            let _ = tasks.send(change);
+            kept.sending.insert(name, tasks);
+        }
+        *self = kept;
     }
-    *channels = kept;
+}
+
+/// A log's channel with these settings, with what waited in the one it had before.
+fn start_syslog(
+    name: ChannelName,
+    min_severity: Severity,
+    settings: Syslog,
+    known: Option<syslog::Channel>,
+    work: &Work,
+) -> syslog::Channel {
+    match known {
+        Some(channel) if channel.has(min_severity, &settings) => channel,
+        Some(channel) => channel.restart(min_severity, settings),
+        None => {
+            let post = work.post.clone();
+            syslog::Channel::start(name, min_severity, settings, Rc::new(move |news| post.send(news)))
+        }
+    }
 }
 
 /// One channel.
