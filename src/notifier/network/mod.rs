@@ -25,7 +25,7 @@ use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName, Health};
 
 pub use dial::Limits;
-pub use runtime::{Gone, LOOKUPS, Network};
+pub use runtime::{Gone, Network};
 pub use secret::{Secret, Secrets};
 
 /// A job's number, unique in this process.
