@@ -40,11 +40,6 @@ impl Openings {
         self.until.len() == enough
     }
 
-    /// It has settled: it takes as many again.
-    pub fn clear(&mut self) {
-        self.until.clear();
-    }
-
     /// Whether nothing counts any more.
     pub fn is_over(&mut self, now: Moment) -> bool {
         self.until.retain(|until| !until.is_due(now));

@@ -2,27 +2,21 @@
 //! told, and what of it is to be told when.
 //!
 //! An incident is open until `ended`; it is forgotten when its end was told, or when nobody was told of it
-//! and nobody is to be. What differs from what was told is its *need*:
-//!
-//! | told         | now                        | need       | when                                       |
-//! |--------------|----------------------------|------------|--------------------------------------------|
-//! | nothing      | anything                   | `Problem`  | after `group_wait`                         |
-//! | something    | ended                      | `Recovery` | after `group_wait`                         |
-//! | no flapping  | flapping                   | `Flapping` | after `group_wait`                         |
-//! | flapping     | settled and not well       | `Problem`  | after `group_wait`                         |
-//! | less severe  | more severe                | `Problem`  | after `group_wait`                         |
-//! | fewer events | more events                | `More`     | `group_interval` after the last notice     |
-//! | flapping     | flapping, whatever happens | none       | reminders only                             |
+//! and nobody is to be. [`telling`] says when.
 #![forbid(unsafe_code)]
+
+mod telling;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::telling::Need;
+use self::telling::{REMINDERS_MAX, Told};
 use super::deadline::Deadline;
 use super::members::{Members, Role};
-use super::notice::{End, Ended, Item, Output};
+use super::notice::{End, Ended, Output};
 use super::silence::Silences;
 use crate::model::event::{Event, Kind, Severity, wall_time};
 use crate::model::id::{ProcessId, ProgramName};
@@ -32,8 +26,6 @@ use crate::model::time::{Moment, WallTime};
 
 /// How many processes are shown.
 pub const PROCESSES_MAX: usize = 20;
-/// How many reminders there can be.
-const REMINDERS_MAX: usize = 100;
 /// How long a notice waits for the output that belongs to it, and the least time between two wishes.
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
 /// Of the output that is kept, in bytes.
@@ -56,23 +48,6 @@ pub struct Seen<'e> {
     pub instance: u32,
     /// As the channel's rules count it.
     pub severity: Severity,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Need {
-    Problem,
-    More,
-    Flapping,
-    Recovery,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-struct Told {
-    /// Bad events that people know of, and those of them that stood in an item.
-    count: u64,
-    shown: u64,
-    severity: Severity,
-    is_flapping: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -290,57 +265,6 @@ impl Incident {
         was_flapping && !self.is_flapping()
     }
 
-    pub fn need(&self) -> Option<Need> {
-        let Some(told) = &self.told else {
-            return Some(if self.is_flapping() && self.ended.is_none() { Need::Flapping } else { Need::Problem });
-        };
-        match (told.is_flapping, self.is_flapping()) {
-            _ if self.ended.is_some() => Some(Need::Recovery),
-            (true, true) => None,
-            (false, true) => Some(Need::Flapping),
-            (true, false) => Some(Need::Problem),
-            (false, false) if self.severity < told.severity => Some(Need::Problem),
-            (false, false) => (self.count > told.count).then_some(Need::More),
-        }
-    }
-
-    fn schedule(&mut self, timing: &Timing, now: Moment) {
-        let soon = Deadline::after(now, timing.group_wait);
-        let due = match self.need() {
-            None => {
-                self.due = None;
-                return;
-            }
-            Some(Need::More) => soon.max(self.quiet_until.unwrap_or(soon)),
-            Some(Need::Problem | Need::Flapping | Need::Recovery) => soon,
-        };
-        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-    }
-
-    /// What is to be told is told with the next notice, whatever group_wait says.
-    pub fn hurry(&mut self, now: Moment) {
-        self.due = self.need().map(|_| Deadline::after(now, Duration::ZERO));
-        self.output_by = None;
-    }
-
-    /// It is time to tell something.
-    pub fn is_ready(&self, now: Moment) -> bool {
-        !self.is_silenced && self.tell_at().is_some_and(|at| at <= now)
-    }
-
-    /// If a notice is made now, this is told along with it: it is new, and nothing is waited for.
-    pub fn may_join(&self, now: Moment) -> bool {
-        let urgent = self.need().is_some_and(|need| need != Need::More);
-        !self.is_silenced && urgent && self.output_by.is_none_or(|by| by.is_due(now))
-    }
-
-    /// When something is to be told, if it is not silenced.
-    pub fn tell_at(&self) -> Option<Moment> {
-        let reminder = self.reminders.front().filter(|_| self.ended.is_none());
-        let at = self.due.iter().chain(reminder).min()?;
-        Some(self.output_by.map_or(*at, |by| by.max(*at)).moment())
-    }
-
     /// When time alone changes something.
     pub fn settle_at(&self) -> Option<Moment> {
         if self.ended.is_some() {
@@ -378,45 +302,6 @@ impl Incident {
 
     pub fn severity(&self) -> Severity {
         self.severity
-    }
-
-    pub fn item(&self) -> Item {
-        let program = if let Subject::Program(name) = &self.subject { Some(name.clone()) } else { None };
-        Item {
-            incident: self.id.clone(),
-            program,
-            group_name: self.group_name.clone(),
-            severity: self.severity,
-            event: self.event.clone(),
-            started_at: self.started_at,
-            last_at: self.last_at,
-            count: self.count,
-            new: self.count - self.told.as_ref().map_or(0, |told| told.shown.min(self.count)),
-            processes: self.processes.clone(),
-            state: self.state,
-            output: self.output.clone(),
-            is_flapping: self.is_flapping(),
-            ended: self.ended.clone(),
-        }
-    }
-
-    /// A notice has told it: in an item (`shown`), or as one of more. Whether that was the last of it.
-    pub fn tell(&mut self, notice: &str, shown: bool, timing: &Timing, now: Moment) -> bool {
-        let before = self.told.as_ref();
-        if before.is_none_or(|told| self.is_flapping() && !told.is_flapping) {
-            let waits = timing.remind_after.iter().take(REMINDERS_MAX);
-            let mut reminders: Vec<Deadline> = waits.map(|wait| Deadline::after(now, *wait)).collect();
-            reminders.sort();
-            self.reminders = reminders.into();
-        }
-        self.reminders.retain(|reminder| !reminder.is_due(now));
-        let shown = if shown { self.count } else { before.map_or(0, |told| told.shown) };
-        let (severity, is_flapping) = (self.severity, self.is_flapping());
-        self.told = Some(Told { count: self.count, shown, severity, is_flapping });
-        self.due = None;
-        self.quiet_until = Some(Deadline::after(now, timing.group_interval));
-        self.root.get_or_insert_with(|| notice.to_owned());
-        self.ended.is_some()
     }
 
     pub fn each_deadline(&mut self, change: &mut dyn FnMut(&mut Deadline)) {

@@ -160,8 +160,8 @@ proptest! {
         settle(&mut sim, &[ProcessBackoff, ProcessFatal]);
         for program in 0..PROGRAMS {
             let program = name(&format!("p{program}"));
-            let items = sim.notices.iter().flat_map(|(_, notice)| &notice.items);
-            let last = items.filter(|item| item.program.as_ref() == Some(&program)).next_back();
+            let mut items = sim.notices.iter().flat_map(|(_, notice)| &notice.items);
+            let last = items.rfind(|item| item.program.as_ref() == Some(&program));
             let known = last.is_some_and(|item| {
                 item.ended.is_none() && item.event.kind == ProcessFatal && !item.is_flapping
             });

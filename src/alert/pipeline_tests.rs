@@ -284,7 +284,7 @@ fn a_silence_on_one_process_does_not_hide_another() {
     assert_eq!(sim.told(), [""; 0]);
     sim.at(30, "web:4", &CRASH);
     sim.until(50);
-    assert_eq!(sim.told(), ["30 Problem web+2/2"]);
+    assert_eq!(sim.told(), ["31 Problem web+2/2"], "a second for its output");
 }
 
 #[test]

@@ -143,9 +143,9 @@ impl Queue {
             Verdict::Refused { any_sent } => {
                 let reason = self.waiting[at].entry.refusals().unwrap_or_default();
                 if any_sent {
-                    self.worked(wall)
+                    self.worked(wall);
                 } else {
-                    self.answered(&reason, now)
+                    self.answered(&reason, now);
                 }
                 self.bury(at, &reason)
             }

@@ -359,8 +359,11 @@ impl Disk {
     }
 }
 
+/// A message and its size in bytes, or what is wrong with its file.
+type Found = Result<(Entry, u64), String>;
+
 /// The messages of a folder, by name, and what is wrong with those that are none.
-fn entries(folder: &Folder) -> Vec<(String, Result<(Entry, u64), String>)> {
+fn entries(folder: &Folder) -> Vec<(String, Found)> {
     let names = folder.names(FILES_MAX).map_or_else(|_| Vec::new(), |(names, _)| names);
     let mut bytes = 0;
     let mut found = Vec::new();
@@ -375,7 +378,7 @@ fn entries(folder: &Folder) -> Vec<(String, Result<(Entry, u64), String>)> {
     found
 }
 
-fn read_entry(folder: &Folder, file: &str) -> Result<(Entry, u64), String> {
+fn read_entry(folder: &Folder, file: &str) -> Found {
     let bytes = folder.read(file, ENTRY_MAX).map_err(|error| error.to_string())?;
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if name(&entry) != file {

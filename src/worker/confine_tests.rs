@@ -4,15 +4,21 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
+use nix::fcntl::renameat;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::*;
 use crate::system::sandbox::{Enforced, attempt};
 
 /// Set in the process that a test runs in once more.
 const ALONE: &str = "TASKMASTER_UNIT_TEST_ALONE";
+/// A directory for that process, which is removed after it.
+const DIRECTORY: &str = "TASKMASTER_UNIT_TEST_DIRECTORY";
 
 /// Runs the body in a process of its own, which can be confined without harm to the other tests.
 fn alone(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
@@ -20,8 +26,10 @@ fn alone(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
         body();
         return None;
     }
+    let directory = tempfile::tempdir().expect("a directory");
     let mut again = Command::new(std::env::current_exe().expect("this test"));
     again.args(["--exact", &format!("worker::confine::tests::{test}"), "--nocapture"]).env(ALONE, "1");
+    again.env(DIRECTORY, directory.path());
     let output = again.output().expect("it runs");
     let said = [output.stdout, output.stderr].concat();
     Some((output.status, String::from_utf8_lossy(&said).into_owned()))
@@ -119,7 +127,7 @@ fn the_notifier_can_do_nothing_but_open_and_connect() {
 }
 
 /// Puts a directory where the core would pass it.
-fn pass(directory: &std::path::Path, number: RawFd) {
+fn pass(directory: &Path, number: RawFd) {
     let from = File::open(directory).expect("a directory");
     stdio::place(vec![(from.into(), number)]).expect("room");
 }
@@ -133,8 +141,8 @@ fn the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_to
     let test = "the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_told";
     succeeds(test, || {
         let version = landlock_version();
-        let temporary = tempfile::tempdir().expect("a directory");
-        let (spool, other) = (temporary.path().join("spool"), temporary.path().join("other"));
+        let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("a directory"));
+        let (spool, other) = (directory.join("spool"), directory.join("other"));
         for directory in [&spool, &other] {
             std::fs::create_dir(directory).expect("made");
             std::fs::write(directory.join("old"), "x").expect("written");
@@ -142,25 +150,16 @@ fn the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_to
         pass(&spool, SPOOL);
         enter(&NOTIFIER);
         assert!(File::open("/etc/passwd").is_ok() && std::fs::read_dir("/etc/ssl").is_ok());
-        std::fs::create_dir(spool.join("queue")).expect("a directory of the spool");
+        let at = File::open(&spool).expect("the spool");
+        mkdirat(&at, "queue", Mode::S_IRWXU).expect("a directory of the spool");
         std::fs::write(spool.join("tmp.1"), "y").expect("written");
-        let at = |path: &std::path::Path| std::ffi::CString::new(path.to_str().expect("text")).expect("text");
-        let here = nix::fcntl::AT_FDCWD;
-        let renamed =
-            nix::fcntl::renameat(here, at(&spool.join("tmp.1")).as_c_str(), here, at(&spool.join("1")).as_c_str());
-        renamed.expect("a file gets its name");
-        File::open(&spool).and_then(|directory| directory.sync_all()).expect("on disk");
+        renameat(&at, "tmp.1", &at, "1").expect("a file gets its name");
+        at.sync_all().expect("on disk");
         if version >= 2 {
-            let moved = nix::fcntl::renameat(
-                here,
-                at(&spool.join("1")).as_c_str(),
-                here,
-                at(&spool.join("queue/1")).as_c_str(),
-            );
-            moved.expect("from one of its directories to another");
+            renameat(&at, "1", &at, "queue/1").expect("from one of its directories to another");
         }
-        nix::unistd::unlinkat(here, at(&spool.join("old")).as_c_str(), nix::unistd::UnlinkatFlags::NoRemoveDir)
-            .expect("removed");
+        unlinkat(&at, "old", UnlinkatFlags::NoRemoveDir).expect("removed");
+        assert_eq!(std::fs::read_dir(&spool).expect("read").count(), 1);
         if version >= 1 {
             refused(File::open(other.join("old")));
             refused(std::fs::write(other.join("new"), "x"));
@@ -169,8 +168,6 @@ fn the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_to
             refused(std::fs::read_dir("/"));
             refused(std::fs::read_dir("/root"));
         }
-        // It could not clean up: that is left to whoever is not confined.
-        println!("leaves {}", temporary.keep().display());
     });
 }
 

@@ -194,7 +194,7 @@ impl<N: Network> Alerts<N> {
             alerts.unreadable.push((file, why));
         }
         for entry in left.dead {
-            alerts.to_the_dead(entry);
+            alerts.lay_to_rest(entry);
         }
         for (entry, bytes) in left.waiting {
             alerts.queue(entry, bytes, now);
@@ -265,7 +265,7 @@ impl<N: Network> Alerts<N> {
             ToNotifier::Configure(settings) => self.configure(settings, now),
             ToNotifier::Output { ticket } => self.tails.open(ticket, descriptors.next(), poll),
             ToNotifier::Sendmail { ticket } => {
-                self.sendmail_started(ticket, descriptors.next(), descriptors.next(), poll)
+                self.sendmail_started(ticket, descriptors.next(), descriptors.next(), poll);
             }
             ToNotifier::SendmailEnded { ticket, result } => self.sendmail_ended(ticket, result, poll),
             ToNotifier::Ask { ticket, question } => self.ask(ticket, question, now),
@@ -430,10 +430,10 @@ impl<N: Network> Alerts<N> {
         let reason = entry.reason.as_deref().unwrap_or("it was given up");
         self.lose(1, &format!("{}: {reason}", entry.notice.channel));
         self.spool.bury(&entry);
-        self.to_the_dead(entry);
+        self.lay_to_rest(entry);
     }
 
-    fn to_the_dead(&mut self, entry: Entry) {
+    fn lay_to_rest(&mut self, entry: Entry) {
         for over in self.queues.bury(entry) {
             self.spool.remove_dead(&over);
         }

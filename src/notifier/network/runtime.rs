@@ -31,7 +31,7 @@ use crate::system::account;
 use crate::system::bell::Bell;
 
 /// How many names are looked up at once: each look-up waits in a thread of its own (getaddrinfo(3)).
-pub const LOOKUPS: usize = 3;
+const LOOKUPS: usize = 3;
 /// How long to wait for the threads to begin.
 const BEGIN: Duration = Duration::from_secs(10);
 /// Threads that look names up stay for good.
