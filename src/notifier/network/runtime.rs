@@ -168,7 +168,7 @@ enum Task {
 
 /// A channel's way out, made of its settings.
 enum Sender {
-    Smtp(Mailer),
+    Smtp(Box<Mailer>),
     /// Its messages go another way.
     Elsewhere,
 }
@@ -177,7 +177,9 @@ impl Sender {
     fn new(channel: Channel, secrets: Secrets, work: &Work) -> Self {
         match channel.transport {
             Transport::Email(email) => match email.via {
-                MailTransport::Smtp(smtp) => Self::Smtp(Mailer::new(smtp, secrets.password, &work.host, work.limits)),
+                MailTransport::Smtp(smtp) => {
+                    Self::Smtp(Box::new(Mailer::new(smtp, secrets.password, &work.host, work.limits)))
+                }
                 MailTransport::Sendmail(_) | MailTransport::Maildir(_) => Self::Elsewhere,
             },
             Transport::Syslog(_) | Transport::Webhook(_) => Self::Elsewhere,
