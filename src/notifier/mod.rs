@@ -1,9 +1,9 @@
 //! `taskmaster-notifier`: tells people what happened: every event on one line of the event log ([`log`]),
 //! and where the supervisor was started ([`console`]).
 //!
-//! One thread, one loop: take what the core has sent, write it at once, acknowledge it. What is not
+//! One loop: take what the core has sent, write it at once, acknowledge it. What is not
 //! acknowledged the core sends again to the next notifier. It decides nothing about programs and names
-//! no path.
+//! no path. Whatever needs a server is done by a second thread ([`network`]).
 
 mod console;
 mod log;
