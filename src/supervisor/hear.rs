@@ -115,8 +115,8 @@ impl Core {
                 let words = format!("the event log is written again; {missing} events are missing there");
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
-            FromNotifier::WantOutput { .. }
-            | FromNotifier::WantSecrets
+            FromNotifier::WantOutput { ticket, process } => self.give_output(*ticket, process),
+            FromNotifier::WantSecrets
             | FromNotifier::WantSendmail { .. }
             | FromNotifier::Channel { .. }
             | FromNotifier::Lost { .. }

@@ -27,6 +27,7 @@ mod role;
 mod spawner_link;
 mod spec;
 mod startup;
+mod tails;
 mod tend;
 mod turn;
 mod workers;

@@ -92,6 +92,7 @@ impl Permits {
             | ToLogger::Kept { .. }
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
+            | ToLogger::LastLines { .. }
             | ToLogger::Tail { .. } => {}
         }
     }

@@ -173,7 +173,7 @@ impl Core {
         self.tell(Role::Logger, &message, descriptors);
     }
 
-    fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
+    pub(super) fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
         if let Some(worker) = self.workers.get_mut(&Role::Notifier) {
             worker.permits.told_notifier(message);
         }
