@@ -39,6 +39,7 @@ pub fn text(event: &Event) -> String {
     add("tries_max", facts.tries_max.map(|tries| tries.to_string()));
     add("stage", facts.stage.map(|stage| stage.to_string()));
     add("errno", facts.errno.map(|errno| errno.to_string()));
+    add("channel", facts.channel.as_ref().map(ToString::to_string));
     add("message", facts.message.clone());
     line
 }
@@ -151,6 +152,7 @@ mod tests {
                 tries_max: Some(3),
                 stage: Some(Stage::Chdir),
                 errno: Some(2),
+                channel: None,
                 message: Some("no \"x\"\n".to_owned()),
             },
         );

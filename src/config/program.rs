@@ -9,9 +9,10 @@ use super::Environment;
 use super::env_file::EnvFile;
 use super::expand::{self, Names, Target};
 use super::table::{Given, Item, Table};
-use super::{confine, env_file, quantity, values};
+use super::{confine, env_file, notify, quantity, values};
 use crate::model::capability::CapabilitySet;
 use crate::model::id::{Account, ProgramName};
+use crate::model::notify::Alerts;
 use crate::model::program::{
     AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, IoPriority, Keyring, KillMode, Limit, NUMPROCS_MAX,
     OnSupervisorDeath, Output, Program, Resource, RestartLimit, Watch,
@@ -57,6 +58,10 @@ pub struct Keys<'a> {
     pub priority: Given<'a, i32>,
     pub log_maxbytes: Given<'a, u64>,
     pub log_backups: Given<'a, u32>,
+    pub alerts: Given<'a, bool>,
+    pub alert_to: Given<'a, notify::AlertTo<'a>>,
+    pub syslog_facility: Given<'a, u8>,
+    pub syslog_tag: Given<'a, String>,
 }
 
 impl<'a> Keys<'a> {
@@ -107,6 +112,10 @@ impl<'a> Keys<'a> {
             priority: table.take("priority", |item| values::integer(item, i64::from(i32::MIN)..=i64::from(i32::MAX))),
             log_maxbytes: table.take("log_maxbytes", quantity::size),
             log_backups: table.take("log_backups", |item| values::integer(item, 0..=10_000)),
+            alerts: table.take("alerts", values::boolean),
+            alert_to: table.take("alert_to", notify::alert_to),
+            syslog_facility: table.take("syslog_facility", notify::facility),
+            syslog_tag: table.take("syslog_tag", notify::tag),
         }
     }
 
@@ -126,9 +135,9 @@ impl<'a> Keys<'a> {
         };
         let mut env = defaults.env.or_default(BTreeMap::new());
         env.extend(self.env.or_default(BTreeMap::new()));
+        let alert_to = given!(alert_to).value();
         let second = Duration::from_secs(1);
         Some(Program {
-            alerts: crate::model::notify::Alerts::default(),
             name: name.clone(),
             numprocs: given!(numprocs).or_default(1),
             group_name: given!(group_name).value().cloned(),
@@ -172,6 +181,13 @@ impl<'a> Keys<'a> {
                 priority: given!(priority).or_default(999),
                 log_maxbytes: given!(log_maxbytes).or_default(50 << 20),
                 log_backups: given!(log_backups).or_default(10),
+            },
+            alerts: Alerts {
+                enabled: given!(alerts).or_default(true),
+                channels: alert_to.map(notify::AlertTo::channels).unwrap_or_default(),
+                recipients: alert_to.map(notify::AlertTo::recipients).unwrap_or_default(),
+                syslog_facility: given!(syslog_facility).value().copied(),
+                syslog_tag: given!(syslog_tag).value().cloned(),
             },
         })
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::id::ProgramName;
+use super::notify::ChannelName;
 use super::signal::Signal;
 use super::stage::Stage;
 use super::state::State;
@@ -45,6 +46,8 @@ macro_rules! kinds {
         pub enum Kind { $(#[serde(rename = $name)] $variant),* }
 
         impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
@@ -147,6 +150,9 @@ pub struct Facts {
     pub stage: Option<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
+    /// Of alerts: `email`, `webhooks.chat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::model::authority::Verb;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::{Pid, ProcessId, Uid};
+use crate::model::notify::About;
 use crate::model::program::{KillMode, Program};
 use crate::model::signal::Signal;
 use crate::model::stage::{Stage, StartFailure};
@@ -27,6 +28,7 @@ use crate::system::terminal::Saved;
 use crate::system::{clock, process, stdio};
 use crate::worker::channel::{ChannelError, Passed};
 
+use super::alerts::Alerts;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
@@ -58,6 +60,7 @@ pub struct Core {
     pub(super) output: Output,
     pub(super) planned: BTreeMap<ProcessId, Vec<Planned>>,
     pub(super) journal: Journal,
+    pub(super) alerts: Alerts,
     pub(super) event_log: Rc<OwnedFd>,
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
@@ -318,10 +321,11 @@ impl Core {
             tries_max: notice.attempt.map(|_| program.watch.startretries),
             stage: failure.map(|failure| failure.stage),
             errno: failure.map(|failure| failure.errno).filter(|errno| *errno != 0),
+            channel: None,
             message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
         };
         self.waiters.observe(id, notice);
-        self.record_of(Some(program), notice.kind, facts);
+        self.record_of(Some((id, program)), notice.kind, facts);
     }
 
     /// Records an event, and tells it to whoever listens.
@@ -330,8 +334,9 @@ impl Core {
     }
 
     /// Records an event about this program as it was then: it may be forgotten by now.
-    fn record_of(&mut self, program: Option<&Program>, kind: Kind, facts: Facts) {
-        let event = self.journal.record(kind, facts);
+    fn record_of(&mut self, about: Option<(&ProcessId, &Program)>, kind: Kind, facts: Facts) {
+        let program = about.map(|(_, program)| program);
+        let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;
         self.control.tell(&mut self.reactor, &event, |peer| rules.may(peer, Verb::Status, target));
@@ -381,5 +386,15 @@ impl Core {
     pub fn follow(&mut self, client: ClientId, first: &impl Serialize) {
         self.control.partial(&mut self.reactor, client, first);
         self.control.follow(client);
+    }
+}
+
+/// What the notifier has to know of an event's program.
+fn about_of(id: &ProcessId, program: &Program) -> About {
+    About {
+        program: program.name.clone(),
+        instance: id.instance,
+        group_name: program.group_name.clone(),
+        alerts: program.alerts.clone(),
     }
 }

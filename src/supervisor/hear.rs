@@ -116,10 +116,10 @@ impl Core {
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
             FromNotifier::WantOutput { ticket, process } => self.give_output(*ticket, process),
-            FromNotifier::WantSecrets
-            | FromNotifier::WantSendmail { .. }
-            | FromNotifier::Channel { .. }
-            | FromNotifier::Lost { .. }
+            FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
+            FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
+            FromNotifier::Lost { messages, why } => self.alerts_are_lost(*messages, why),
+            FromNotifier::WantSendmail { .. }
             | FromNotifier::Answer { .. }
             | FromNotifier::Drained { .. } => {}
         }

@@ -20,6 +20,10 @@ pub use super::calls::{LOGGER, NOTIFIER, SHELL};
 
 /// The number at which a worker finds its channel to the core.
 pub const CHANNEL: i32 = 3;
+/// The notifier's directory for what waits to be sent, if it can be had.
+pub const SPOOL: i32 = 4;
+/// The directory that mail is written to, if that is configured.
+pub const MAILDIR: i32 = 5;
 
 /// What a worker keeps.
 #[derive(Clone, Copy, Debug)]
