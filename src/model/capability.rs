@@ -13,6 +13,8 @@ pub struct CapabilitySet(u64);
 
 impl CapabilitySet {
     pub const EMPTY: Self = Self(0);
+    /// Those of later kernels, too.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// Adds one by its name: `CAP_NET_BIND_SERVICE`, `net_bind_service`.
     ///

@@ -8,6 +8,7 @@
 //! (signals, reload), [`ending`] (the way out).
 
 mod alerts;
+mod asking;
 mod authority;
 mod clones;
 mod control;
@@ -25,6 +26,7 @@ mod permit;
 mod reactor;
 mod remains;
 mod role;
+mod sendmail;
 mod spawner_link;
 mod spec;
 mod startup;
@@ -191,6 +193,9 @@ fn supervise(
         planned: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
         alerts: alerts::Alerts::new(alerts::run_mark(), secrets),
+        sendmails: sendmail::Sendmails::default(),
+        asking: asking::Asking::default(),
+        tail_rate: tails::Rate::default(),
         event_log: Rc::new(event_log),
         workers: BTreeMap::new(),
         control,
