@@ -3,6 +3,7 @@
 //! One binary; each module has the tests of one subject. What this machine cannot run is skipped with
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
+mod alert_settings;
 mod authority;
 mod check;
 mod control;
@@ -26,6 +27,7 @@ fn main() {
     }
     let arguments = Arguments::from_args();
     let modules = [
+        alert_settings::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),

@@ -38,7 +38,8 @@ pub struct SecretFile {
 pub struct Told<'a> {
     pub notify: Notify,
     pub secrets: Vec<SecretFile>,
-    rules: Vec<rules::Placed<'a>>,
+    /// `None`: they are faulty.
+    rules: Option<Vec<rules::Placed<'a>>>,
     /// The channels that have a table, also those whose table is faulty.
     named: Vec<(ChannelName, Place<'a>)>,
     header: Place<'a>,
@@ -86,13 +87,13 @@ pub fn read<'a>(table: &mut Table<'a>, files: &mut dyn Files) -> Told<'a> {
     let Channels { named, sound, secrets, .. } = channels;
     let known: Vec<&str> = named.iter().map(|(name, _)| name.0.as_str()).collect();
     let rules = match table.take("rules", |item| rules::read(item, &known)) {
-        Given::Absent => rules::usual(&known),
-        Given::Faulty => Vec::new(),
-        Given::Value(rules, _) => rules,
+        Given::Absent => Some(rules::usual(&known)),
+        Given::Faulty => None,
+        Given::Value(rules, _) => Some(rules),
     };
     let notify = Notify {
         channels: sound,
-        rules: rules.iter().map(|placed| placed.rule.clone()).collect(),
+        rules: rules.iter().flatten().map(|placed| placed.rule.clone()).collect(),
         shutdown_drain: shutdown_drain.or_default(SHUTDOWN_DRAIN),
         spool,
     };
@@ -198,7 +199,8 @@ impl<'a> Told<'a> {
                 used.insert(ChannelName("email".to_owned()));
             }
         }
-        for rule in &self.rules {
+        let Some(rules) = &self.rules else { return };
+        for rule in rules {
             rule.judge(programs, &self.notify, sink);
         }
         for (name, place) in self.named.iter().filter(|(name, _)| name.0 != "syslog" && !used.contains(name)) {
@@ -210,7 +212,7 @@ impl<'a> Told<'a> {
 }
 
 /// The readers of all tables, to find where a key belongs.
-pub fn homes() -> [(&'static str, fn(&mut Table<'_>)); 5] {
+pub fn homes() -> [(&'static str, super::Reader); 5] {
     [
         ("[notify]", |table| drop(read(table, &mut Nothing))),
         ("[notify.email]", |table| drop(email::read(table, &mut Nothing))),

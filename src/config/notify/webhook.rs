@@ -114,8 +114,10 @@ fn parsed<'a>(item: Item<'a>, text: &str) -> Option<Url> {
         return item.refuse_with(format!("{key} is no URL"), "write \"https://hooks.example.com/path\"");
     };
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return item
-            .refuse_with(format!("the URL of {key} begins with https:// (or http://) and a host"), "see the README");
+        return item.refuse_with(
+            format!("the URL of {key} begins with https:// (or http://) and a host"),
+            "write \"https://hooks.example.com/path\"",
+        );
     }
     if !url.username().is_empty() || url.password().is_some() {
         return item.refuse_with(

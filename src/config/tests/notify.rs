@@ -212,9 +212,9 @@ to = ["mail", "chat"]
     let expected = r#"taskmaster.toml:2:1: unknown key `groupwait` in [notify]
     2 | groupwait = 1
       | ^^^^^^^^^ did you mean `group_wait`?
-taskmaster.toml:3:2: [notify.email] has no `to`
+taskmaster.toml:3:1: [notify.email] has no `to`
     3 | [notify.email]
-      |  ^^^^^^^^^^^^ add: to = ["ops@example.com"]
+      | ^^^^^^^^^^^^^^ add: to = ["ops@example.com"]
 taskmaster.toml:4:10: a server is a name and no URL
     4 | server = "https://smtp.example.com"
       |          ^^^^^^^^^^^^^^^^^^^^^^^^^^ write "smtp.example.com"; `tls` says how it is spoken to
@@ -223,7 +223,7 @@ taskmaster.toml:5:7: `tls` is one of "starttls", "implicit", "none"
       |       ^^^^^ did you mean "implicit"?
 taskmaster.toml:6:12: `password` does not stand in the configuration
     6 | password = "*******"
-      |            ^^^^^^^^^ put it into a file of its own, mode 0600, and write: password_file = "/etc/taskmaster/secret"
+      |            ^^^^^^^^^ put it into a file of its own, mode 0600, and write: password_file = "secret"
 taskmaster.toml:7:8: `taskmaster` is no mail address: it has no `@`
     7 | from = "taskmaster"
       |        ^^^^^^^^^^^^ write "ops@example.com" or "Operations <ops@example.com>"
@@ -250,6 +250,7 @@ taskmaster.toml:11:15: there is no channel `chat`
 #[test]
 fn each_wrong_setting_is_refused_in_the_words_of_its_key() {
     let rule = "[[notify.rules]]\n";
+    let mut others = Vec::new();
     for (lines, words) in [
         (
             format!("{EMAIL}tls = \"none\"\nusername = \"u\"\npassword_file = \"/etc/taskmaster/password\""),
@@ -259,11 +260,11 @@ fn each_wrong_setting_is_refused_in_the_words_of_its_key() {
         (format!("{EMAIL}password_file = \"/etc/taskmaster/password\""), "and no `username`"),
         (
             format!("{EMAIL}username = \"u\"\npassword_file = \"/etc/taskmaster/open\""),
-            "`password_file` /etc/taskmaster/open: can be read by others",
+            "`password_file` open: can be read by others",
         ),
         (
             format!("{EMAIL}username = \"u\"\npassword_file = \"/etc/taskmaster/gone\""),
-            "`password_file` /etc/taskmaster/gone: No such file",
+            "`password_file` gone: No such file",
         ),
         (
             format!("{EMAIL}username = \"u\"\npassword_file = \"password\""),
@@ -353,9 +354,11 @@ fn each_wrong_setting_is_refused_in_the_words_of_its_key() {
         ("password_file = \"/x\"".to_owned(), "it belongs in [notify.email]"),
     ] {
         let said = wrong(&lines);
-        assert!(said.contains(words), "{lines}: {said}");
-        assert!(!said.contains("hunter2"), "{lines}: {said}");
+        if !said.contains(words) || said.contains("hunter2") {
+            others.push(format!("{lines}: {said}"));
+        }
     }
+    assert!(others.is_empty(), "{}", others.join("\n\n"));
 }
 
 #[test]
