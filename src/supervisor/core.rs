@@ -97,11 +97,24 @@ pub enum ConfigSource {
 
 /// How far the shutdown has come.
 pub enum Ending {
-    Programs { until: Moment, killed: bool },
-    Output { until: Moment, survivors: bool },
-    Events { until: Moment, survivors: bool },
+    Programs {
+        until: Moment,
+        killed: bool,
+    },
+    Output {
+        until: Moment,
+        survivors: bool,
+    },
+    Events {
+        until: Moment,
+        survivors: bool,
+    },
     /// `left`: so many alerts could not be sent, says the notifier.
-    Alerts { until: Moment, survivors: bool, left: Option<u64> },
+    Alerts {
+        until: Moment,
+        survivors: bool,
+        left: Option<u64>,
+    },
 }
 
 impl Ending {

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn so_many_are_allowed_in_each_second() {
-        let at = |millis| Moment::new(Duration::from_millis(5000 + millis));
+        let at = |millis: u64| Moment::new(Duration::from_millis(5000 + millis));
         let mut rate = Rate::default();
         let allowed: Vec<bool> = [0, 1, 2, 999].iter().map(|millis| rate.allows(2, at(*millis))).collect();
         assert_eq!(allowed, [true, true, false, false]);

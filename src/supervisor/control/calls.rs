@@ -203,7 +203,10 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
         let member = core.fleet.member(id)?;
         Some(view::process(id, member, core.clones.pid_of(id), &core.own.user, clocks))
     });
-    Ok(Some(Reply::done(StatusReply { processes: processes.collect(), channels: notify::problems(core, &caller.peer) })))
+    Ok(Some(Reply::done(StatusReply {
+        processes: processes.collect(),
+        channels: notify::problems(core, &caller.peer),
+    })))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -120,7 +120,8 @@ pub fn may_silence(core: &Core, peer: &Peer, selector: &str) -> Result<(), Refus
     }
     // What it names beyond, now or later, is not named here: the peer may not see it.
     let named = selector::select(&one, core.fleet.selectable()).map_err(no_such)?;
-    if selector == "all" || selector.contains(['*', '?', '[']) && !selector.ends_with(":*") || named.len() != seen.len() {
+    if selector == "all" || selector.contains(['*', '?', '[']) && !selector.ends_with(":*") || named.len() != seen.len()
+    {
         judge_all(core, peer)?;
     }
     Ok(())
