@@ -93,9 +93,10 @@ fn confinement() {
     });
     supervisor.wait_for_state("one", "RUNNING");
     let pids = ["logger", "notifier"].map(|name| supervisor.helper(name));
-    for (pid, limit) in pids.into_iter().zip([None, Some("Max open files 64 64 files")]) {
+    // The notifier's other threads: the one that talks to servers, and three that look up names.
+    for (pid, (limit, threads)) in pids.into_iter().zip([(None, "1"), (Some("Max open files 256 256 files"), "5")]) {
         assert_confined(pid, limit.as_slice());
-        assert_eq!(proc::status(pid)["Threads"], "1");
+        assert_eq!(proc::status(pid)["Threads"], threads);
         assert!(proc::environ(pid).is_empty(), "{:?}", proc::environ(pid));
         let descriptors = proc::descriptors(pid);
         for (number, target) in &descriptors {
@@ -190,11 +191,11 @@ const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
 /// What the played worker says, beside its executable.
 const SAYS: &str = "says";
 
-fn beside(program: &str, name: &str) -> PathBuf {
+pub fn beside(program: &str, name: &str) -> PathBuf {
     Path::new(program).with_file_name(name)
 }
 
-fn put(program: &Path, place: &Path) {
+pub fn put(program: &Path, place: &Path) {
     if std::fs::hard_link(program, place).is_err() {
         std::fs::copy(program, place).expect("a copy");
     }
@@ -256,21 +257,28 @@ pub fn worker_to_play() -> Option<PathBuf> {
 
 /// Says what it is to say, and stays until it is killed.
 pub fn play(executable: &Path) {
-    const CHANNEL: i32 = 3;
-    let says = std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say");
-    for line in says.lines() {
-        let (packet, descriptors) = match line.strip_prefix('+') {
-            Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
-            None => (line, Vec::new()),
-        };
-        let rights = [ControlMessage::ScmRights(&descriptors)];
-        let control = if descriptors.is_empty() { &[][..] } else { &rights };
-        let bytes = [std::io::IoSlice::new(packet.as_bytes())];
-        let _ = sendmsg::<()>(CHANNEL, &bytes, control, MsgFlags::MSG_NOSIGNAL, None);
-    }
+    say(&std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say"));
+}
+
+/// The same, line by line.
+pub fn say(says: &str) {
+    says.lines().for_each(send);
     // Whoever does not listen cannot be asked to leave. Without a supervisor there is nobody to play for.
     let parent = nix::unistd::getppid();
     while nix::unistd::getppid() == parent {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// One packet; `+` sends a descriptor along.
+pub fn send(line: &str) {
+    const CHANNEL: i32 = 3;
+    let (packet, descriptors) = match line.strip_prefix('+') {
+        Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
+        None => (line, Vec::new()),
+    };
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &rights };
+    let bytes = [std::io::IoSlice::new(packet.as_bytes())];
+    let _ = sendmsg::<()>(CHANNEL, &bytes, control, MsgFlags::MSG_NOSIGNAL, None);
 }

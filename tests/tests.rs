@@ -4,43 +4,61 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod alert_settings;
+mod alerts;
 mod authority;
 mod check;
 mod control;
 mod demo;
 mod failures;
+mod lies;
 mod main_job;
+mod neighbours;
 mod output;
 mod privileges;
 mod reload;
+mod restrict;
 mod sandbox;
+mod security;
 mod shell;
 mod stops;
 mod structure;
 mod support;
+mod tty;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
+        if alerts::is_played(&worker) {
+            return alerts::play(&worker);
+        }
         return sandbox::play(&worker);
+    }
+    if let Some(spawner) = lies::spawner_to_play() {
+        return lies::play_spawner(&spawner);
     }
     let arguments = Arguments::from_args();
     let modules = [
         alert_settings::trials(),
+        alerts::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),
         demo::trials(),
         failures::trials(),
+        lies::trials(),
         main_job::trials(),
+        neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        restrict::trials(),
         sandbox::trials(),
+        security::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        tty::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

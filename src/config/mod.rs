@@ -45,9 +45,10 @@ use crate::model::notify::Notify;
 use crate::model::program::Program;
 use crate::model::text;
 use check::Placed;
+use expand::Target;
 use fault::{Kind, Place, Sink, Source};
 use program::Keys;
-use table::{Context, Item, Table, shown};
+use table::{Context, Given, Item, Table, shown};
 
 /// Where the texts come from.
 pub trait Files {
@@ -339,6 +340,18 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
         let place = keys.capability_bounding.or(&defaults.capability_bounding).place().unwrap_or(place);
         let message = format!("`capabilities` keeps what `capability_bounding` does not let it have: {missing}");
         context.sink.report(place, Kind::Value, &message, None);
+    }
+    if !keys.restrict_paths.or(&defaults.restrict_paths).is_absent()
+        && let Given::Value(false, place) = keys.no_new_privileges.or(&defaults.no_new_privileges)
+    {
+        let help = "take one of the two out".to_owned();
+        context.sink.report(*place, Kind::Value, "`restrict_paths` needs `no_new_privileges`", Some(help));
+    }
+    if keys.tty.or(&defaults.tty).or_default(false)
+        && let Given::Value(Target::Path(_) | Target::Discard, place) = keys.stderr.or(&defaults.stderr)
+    {
+        let help = "take `stderr` out, or write \"stdout\"".to_owned();
+        context.sink.report(*place, Kind::Value, "with `tty` standard error goes where `stdout` goes", Some(help));
     }
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,

@@ -4,7 +4,7 @@
 
 /// Keys that the design has and this version has not: refused, since a setting that is silently without
 /// effect is worse than one that is missing.
-const LATER: &[&str] = &["depends_on", "ready", "remember", "restrict_paths", "tty"];
+const LATER: &[&str] = &["depends_on", "ready", "remember"];
 
 /// Words of supervisord, systemd and habit, with ours.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -23,6 +23,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("error", "err"),
     ("events", "on"),
     ("exec", "cmd"),
+    ("execpaths", "restrict_paths"),
     ("exit_codes", "exitcodes"),
     ("file", "socket"),
     ("files", "include"),
@@ -32,6 +33,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("instances", "numprocs"),
     ("login", "username"),
     ("logfile", "event_log"),
+    ("noexecpaths", "restrict_paths"),
     ("mail", "email"),
     ("number_of_processes", "numprocs"),
     ("notifications", "notify"),
@@ -39,6 +41,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("process", "programs"),
     ("processes", "programs"),
     ("program", "programs"),
+    ("readonlypaths", "restrict_paths"),
+    ("readwritepaths", "restrict_paths"),
     ("recipients", "to"),
     ("restart", "autorestart"),
     ("sender", "from"),

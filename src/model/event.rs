@@ -75,6 +75,7 @@ kinds! {
     ProcessKilled "process.killed" Warning,
     ProcessFatal "process.fatal" Crit,
     ProcessStartFailed "process.start_failed" Err,
+    ProcessUnrestricted "process.unrestricted" Warning,
     WorkerRestarted "worker.restarted" Warning,
     OutputDropped "output.dropped" Warning,
     OutputFailing "output.failing" Warning,
@@ -82,6 +83,7 @@ kinds! {
     ControlDenied "control.denied" Warning,
     NotifyFailing "notify.failing" Err,
     NotifyRecovered "notify.recovered" Notice,
+    NotifyTest "notify.test" Notice,
 }
 
 impl fmt::Display for Kind {
@@ -150,7 +152,7 @@ pub struct Facts {
     pub stage: Option<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
-    /// Of alerts: `email`, `webhooks.chat`.
+    /// Of `notify.failing` and `notify.recovered`, when one channel is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<ChannelName>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -184,6 +184,10 @@ impl Core {
     }
 
     pub(super) fn alerts_are_lost(&mut self, messages: u64, why: &str) {
+        if messages == 0 {
+            let words = escaped(cut(why, CAUSE_MAX)).into_owned();
+            return self.record(Kind::NotifyFailing, Facts::message(words));
+        }
         let plural = if messages == 1 { " was" } else { "s were" };
         let words = format!("{messages} alert{plural} given up: {}", escaped(cut(why, CAUSE_MAX)));
         self.record(Kind::OutputDropped, Facts::message(words));
@@ -193,7 +197,7 @@ impl Core {
     /// once; the notifier works without it.
     pub(super) fn notifier_directories(&mut self) -> Vec<(i32, OwnedFd)> {
         let root = self.own.root;
-        let uid = if root { Uid(Role::Notifier.uid()) } else { self.own_uid };
+        let uid = self.own.worker_uids.of(Role::Notifier).map_or(self.own_uid, Uid);
         let spool = self.config.supervisor.state_dir.join("alerts");
         let mut wanted = vec![(SPOOL, spool, Readers::Owner)];
         wanted.extend(maildir(&self.config.notify).map(|path| (MAILDIR, path.to_owned(), Readers::Others)));

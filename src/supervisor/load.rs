@@ -11,7 +11,7 @@ use crate::worker::channel::Passed;
 
 use super::alerts::Secrets;
 use super::authority;
-use super::role::Role;
+use super::role::{Role, Uids};
 
 /// Files of root or of the invoking user.
 pub struct TrustedFiles {
@@ -125,10 +125,10 @@ pub fn find(own: Uid) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Every fault.
-pub fn load(path: &Path, own: Uid) -> Result<(Config, Secrets), Faults> {
+pub fn load(path: &Path, own: Uid, workers: &Uids) -> Result<(Config, Secrets), Faults> {
     let mut files = TrustedFiles::new(own);
     let config = crate::config::load(path, &mut files, &environment(own))?;
-    match worker_in_disguise(&config) {
+    match worker_in_disguise(&config, workers) {
         Some(words) if own.is_root() => Err(Faults::of_file(path, &words)),
         Some(_) | None => Ok((config, files.secrets)),
     }
@@ -136,7 +136,7 @@ pub fn load(path: &Path, own: Uid) -> Result<(Config, Secrets), Faults> {
 
 /// A program that would run as one of our workers could do to it what it liked; and a worker that may
 /// command would no longer be one without any privilege.
-fn worker_in_disguise(config: &Config) -> Option<String> {
+fn worker_in_disguise(config: &Config, workers: &Uids) -> Option<String> {
     let programs = config.programs.iter().filter_map(|program| {
         let user = program.exec.user.as_ref()?;
         Some((format!("[programs.{}]", program.name), user))
@@ -144,7 +144,7 @@ fn worker_in_disguise(config: &Config) -> Option<String> {
     let allowed = config.control.allow.iter().flat_map(|allow| &allow.users);
     let allowed = allowed.map(|user| ("[[control.allow]]".to_owned(), user));
     programs.chain(allowed).find_map(|(place, user)| {
-        let role = Role::ALL.into_iter().find(|role| role.is(user))?;
+        let role = Role::ALL.into_iter().find(|role| role.is(user, workers))?;
         Some(format!("{place}: user {user} is kept for Taskmaster's own {role}; choose another"))
     })
 }

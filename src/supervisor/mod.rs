@@ -11,6 +11,7 @@ mod alerts;
 mod asking;
 mod authority;
 mod clones;
+mod connect;
 mod control;
 mod core;
 mod demo;
@@ -90,12 +91,13 @@ fn say(words: &str) -> Result<ExitCode, Refusal> {
 }
 
 /// Finds and loads the configuration; warnings are told at once.
-fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config, Secrets), Refusal> {
+fn load_config(path: Option<PathBuf>, own: Uid, workers: &role::Uids) -> Result<(PathBuf, Config, Secrets), Refusal> {
     let path = match path {
         Some(path) => std::path::absolute(&path).unwrap_or(path),
         None => load::find(own).map_err(|words| Refusal(WRONG_INPUT, format!("taskmasterd: {words}")))?,
     };
-    let (config, secrets) = load::load(&path, own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
+    let (config, secrets) =
+        load::load(&path, own, workers).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
     for warning in &config.warnings {
         let _ = writeln!(std::io::stderr().lock(), "{warning}");
     }
@@ -103,7 +105,7 @@ fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config, Secr
 }
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
-    let (path, config, _) = load_config(path, own)?;
+    let (path, config, _) = load_config(path, own, &role::Uids::new(own.is_root()))?;
     for words in load::unknown_names(&config, own) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
@@ -119,8 +121,9 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
 }
 
 fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
-    let (path, config, secrets) = load_config(path, own)?;
-    supervise(config, secrets, ConfigSource::File(path), own, shell)
+    let workers = role::Uids::new(own.is_root());
+    let (path, config, secrets) = load_config(path, own, &workers)?;
+    supervise(config, secrets, ConfigSource::File(path), own, workers, shell)
 }
 
 fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
@@ -133,7 +136,7 @@ fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
         "Demo: everything is under {directory}, and removed at the end.\n\
          From another terminal: taskmasterctl -s {socket} status"
     ))?;
-    supervise(config, Secrets::new(), ConfigSource::BuiltIn, own, shell)
+    supervise(config, Secrets::new(), ConfigSource::BuiltIn, own, role::Uids::new(own.is_root()), shell)
 }
 
 /// From the configuration to the loop.
@@ -142,6 +145,7 @@ fn supervise(
     secrets: Secrets,
     source: ConfigSource,
     own: Uid,
+    workers: role::Uids,
     shell: bool,
 ) -> Result<ExitCode, Refusal> {
     let refusal = |words: String| Refusal(COULD_NOT_START, format!("taskmasterd: {words}"));
@@ -177,7 +181,7 @@ fn supervise(
             root: own.is_root(),
             user: account::user_name(own),
             env: spec::Own::environment(),
-            worker_uids: if own.is_root() { role::Role::ALL.map(role::Role::uid).to_vec() } else { Vec::new() },
+            worker_uids: workers,
             may_raise_limits: capability::may_raise_limits(),
             descriptors,
         },
@@ -191,6 +195,7 @@ fn supervise(
         executables,
         output: output::Output::default(),
         planned: BTreeMap::new(),
+        terminals: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
         alerts: alerts::Alerts::new(alerts::run_mark(), secrets),
         sendmails: sendmail::Sendmails::default(),

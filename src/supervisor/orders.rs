@@ -54,7 +54,9 @@ impl Core {
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
         let loaded = match &self.source {
-            ConfigSource::File(path) => load::load(path, self.own_uid).map(|(config, secrets)| (config, Some(secrets))),
+            ConfigSource::File(path) => {
+                load::load(path, self.own_uid, &self.own.worker_uids).map(|(config, secrets)| (config, Some(secrets)))
+            }
             ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
         };
         let (mut config, secrets) = match loaded {
@@ -125,7 +127,7 @@ impl Core {
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
         let messages = {
-            let starting = self.planned.values().flatten().map(|planned| planned.sink);
+            let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
         };
         for message in messages {

@@ -17,7 +17,7 @@
 //! | notifier: `Drained` | once for each `Drain` |
 //! | notifier: `WantSecrets` | at any time; answered at most once in 10 s (`alerts`) |
 //! | notifier: `Channel` | of a channel that it was told of, its cause at most 4 KiB |
-//! | notifier: `Lost` | of at least one message, the reason at most 4 KiB |
+//! | notifier: `Lost` | any number of messages, 0 when only the spool or a secret fails; the reason at most 4 KiB |
 //!
 //! None of them comes with descriptors. The shell has no channel: what it asks for comes as from any client.
 #![forbid(unsafe_code)]
@@ -189,10 +189,7 @@ impl Permits {
                     Health::Failing { seconds: _, cause } => judge_length(cause),
                 }
             }
-            FromNotifier::Lost { messages, why } => {
-                allow(*messages > 0, Violation::OutOfTurn("Lost"))?;
-                judge_length(why)
-            }
+            FromNotifier::Lost { messages: _, why } => judge_length(why),
             FromNotifier::WantOutput { ticket, .. } => take(&mut self.outputs, *ticket),
             FromNotifier::WantSendmail { ticket, .. } => take(&mut self.sendmails, *ticket),
             FromNotifier::Answer { ticket, last, answer: _ } => {
@@ -468,7 +465,7 @@ mod tests {
         let mut judge = |message| permits.judge_notifier(&message, None);
         let lost = |messages, length| FromNotifier::Lost { messages, why: "x".repeat(length) };
         assert_eq!(judge(lost(1, 10)), Ok(()));
-        assert_eq!(judge(lost(0, 10)), Err(Violation::OutOfTurn("Lost")));
+        assert_eq!(judge(lost(0, 10)), Ok(()), "nothing yet: the disk fails");
         assert_eq!(judge(lost(1, 5000)), Err(Violation::TooLong(5000)));
         assert_eq!(judge(FromNotifier::WantSecrets), Ok(()));
         assert_eq!(Permits::default().judge_notifier(&FromNotifier::WantSecrets, None), Err(Violation::BeforeReady));

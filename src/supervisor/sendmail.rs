@@ -71,7 +71,7 @@ impl Core {
         stdio::set_nonblocking(&theirs, false).map_err(failed)?;
         stdio::set_nonblocking(&input, true).map_err(failed)?;
         let (words, error_output) = stdio::output_pipe().map_err(failed)?;
-        let uid = self.own.root.then(|| Role::Notifier.uid());
+        let uid = self.own.worker_uids.of(Role::Notifier);
         let spec = spec::sendmail(&self.own, &order.program, &order.arguments, uid);
         let announced = self.clones.announce(&mut self.reactor, Purpose::Sendmail, false, now);
         let (ticket, report) = announced.map_err(failed)?;
@@ -91,7 +91,12 @@ impl Core {
             News::Failed(failure) => Err(failure.to_string()),
             News::Exited { status: ExitStatus::Code(code), .. } => Ok(code),
             News::Exited { status, .. } => Err(format!("it was ended by {status}")),
-            News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
+            News::Cloned
+            | News::Executed
+            | News::Unrestricted(_)
+            | News::Stillborn
+            | News::Opened { .. }
+            | News::Done => return,
         };
         let Some(running) = self.sendmails.0.remove(&ticket) else { return };
         let result = if running.is_killed {

@@ -98,7 +98,7 @@ impl Core {
 
     fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
         let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
-        let uid = self.own.root.then(|| role.uid());
+        let uid = self.own.worker_uids.of(role);
         let (argument, link, mut passed, mut targets) = match role {
             Role::Shell => self.shell_descriptors().map_err(ChannelError::Io)?,
             Role::Logger | Role::Notifier => {
@@ -239,7 +239,12 @@ impl Core {
         let (status, why) = match news {
             News::Failed(failure) => (None, failure.to_string()),
             News::Exited { status, .. } => (Some(status), status.to_string()),
-            News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Opened { .. }
+            | News::Done => return,
         };
         if !current {
             return;
@@ -406,7 +411,12 @@ impl Core {
                 }
                 self.file_is_kept(sink);
             }
-            News::Cloned | News::Executed | News::Stillborn | News::Exited { .. } | News::Opened { .. } => {}
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Exited { .. }
+            | News::Opened { .. } => {}
         }
     }
 

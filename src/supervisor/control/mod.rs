@@ -8,6 +8,7 @@ pub mod calls;
 mod denials;
 pub mod notify;
 mod room;
+mod security;
 pub mod view;
 pub mod waiters;
 
