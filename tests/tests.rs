@@ -4,6 +4,7 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod alert_settings;
+mod alerts;
 mod authority;
 mod check;
 mod control;
@@ -28,6 +29,9 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
+        if alerts::is_played(&worker) {
+            return alerts::play(&worker);
+        }
         return sandbox::play(&worker);
     }
     if let Some(spawner) = lies::spawner_to_play() {
@@ -36,6 +40,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let modules = [
         alert_settings::trials(),
+        alerts::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),
