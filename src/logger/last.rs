@@ -57,8 +57,9 @@ mod tests {
     #[test]
     fn what_is_shortened_begins_with_a_whole_line_if_there_is_one() {
         assert_eq!(shortened(b"one\ntwo\nthree\n", 99), b"one\ntwo\nthree\n");
-        assert_eq!(shortened(b"one\ntwo\nthree\n", 10), b"two\nthree\n");
-        assert_eq!(shortened(b"one\ntwo\nthree\n", 9), b"three\n");
+        for (most, shown) in [(11, "two\nthree\n"), (10, "two\nthree\n"), (9, "three\n")] {
+            assert_eq!(shortened(b"one\ntwo\nthree\n", most), shown.as_bytes(), "{most}");
+        }
         assert_eq!(shortened(b"one line that is long\n", 5), b"long\n");
     }
 }
