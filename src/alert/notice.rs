@@ -109,7 +109,7 @@ pub enum End {
 /// The last lines, as they were written: not yet safe to show.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Output {
-    /// Oldest first, without line ends; what was not UTF-8 is replaced. At most 20 lines of 8 KiB in all.
+    /// Oldest first, without line ends; what was not UTF-8 is replaced. Bounded (`model::notify`).
     pub lines: Vec<String>,
     /// The process wrote more than is shown here.
     pub is_cut: bool,

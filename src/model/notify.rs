@@ -170,6 +170,10 @@ impl fmt::Display for Server {
     }
 }
 
+/// The most of a program's output that is kept for a message: its last lines, and bytes of them.
+pub const OUTPUT_LINES_MAX: u32 = 100;
+pub const OUTPUT_BYTES_MAX: u32 = 8 << 10;
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Email {
     pub via: MailTransport,
@@ -179,7 +183,7 @@ pub struct Email {
     pub to: Vec<String>,
     /// The envelope's sender; the address of `from` unless configured.
     pub envelope_from: String,
-    /// How many of the last lines of standard error are shown; 0: none.
+    /// How many of the last lines of standard error are shown, at most [`OUTPUT_LINES_MAX`]; 0: none.
     pub output_lines: u32,
     /// Regular expressions (regex-lite); what they match is shown as `[redacted]`.
     pub redact: Vec<String>,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::model::id::ProcessId;
+use crate::model::notify::{OUTPUT_BYTES_MAX, OUTPUT_LINES_MAX};
 use crate::model::program::ErrorOutput;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
@@ -18,10 +19,6 @@ use super::role::Role;
 
 /// More than this is not looked up in one second.
 const A_SECOND: u32 = 1000;
-
-/// How much an alert shows of it.
-const LINES: u32 = 20;
-const BYTES: u32 = 8 << 10;
 
 /// How often something was done in this second.
 #[derive(Default)]
@@ -62,7 +59,10 @@ impl Core {
         let (read, write) = stdio::output_pipe().ok()?;
         stdio::set_nonblocking(&write, true).ok()?;
         let tail = self.output.tail(process, channel);
-        self.tell_logger((ToLogger::LastLines { tail, lines: LINES, bytes: BYTES }, vec![Rc::new(write)]));
+        self.tell_logger((
+            ToLogger::LastLines { tail, lines: OUTPUT_LINES_MAX, bytes: OUTPUT_BYTES_MAX },
+            vec![Rc::new(write)],
+        ));
         Some(read)
     }
 }

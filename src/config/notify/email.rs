@@ -8,11 +8,10 @@ use super::super::fault::{Kind, Place};
 use super::super::table::{Given, Item, Table, shown};
 use super::super::values;
 use super::{LIST_MAX, Made, address, place, rules, secret};
-use crate::model::notify::{Email, MailTls, MailTransport, SecretKind, Smtp, Transport};
+use crate::model::notify::{Email, MailTls, MailTransport, OUTPUT_LINES_MAX, SecretKind, Smtp, Transport};
 
 /// Lines of output in a message when nothing is said, and at most.
 const OUTPUT_LINES: u32 = 20;
-const OUTPUT_LINES_MAX: i64 = 200;
 /// Bytes of one pattern.
 const PATTERN_MAX: usize = 1000;
 const SENDMAIL: &str = "/usr/sbin/sendmail";
@@ -103,7 +102,7 @@ pub fn without_effect<'a>(table: &Table<'a>, key: &str, place: Option<Place<'a>>
 
 /// `output_lines` and `redact`; `None` is a fault.
 pub fn output(table: &mut Table<'_>) -> (Option<u32>, Option<Vec<String>>) {
-    let lines = table.take("output_lines", |item| values::integer(item, 0..=OUTPUT_LINES_MAX));
+    let lines = table.take("output_lines", |item| values::integer(item, 0..=i64::from(OUTPUT_LINES_MAX)));
     let redact = table.take("redact", patterns);
     let sound = |faulty: bool| (!faulty).then_some(());
     (

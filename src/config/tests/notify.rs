@@ -289,7 +289,7 @@ fn each_wrong_setting_is_refused_in_the_words_of_its_key() {
             "`sendmail` has no meaning with transport = \"smtp\"",
         ),
         (format!("{EMAIL}envelope_from = \"A <a@b>\""), "without a name"),
-        (format!("{EMAIL}output_lines = 201"), "`output_lines` is a number from 0 to 200"),
+        (format!("{EMAIL}output_lines = 101"), "`output_lines` is a number from 0 to 100"),
         (format!("{EMAIL}redact = [\"(\"]"), "`(` is no regular expression"),
         (format!("{EMAIL}redact = \"x*\""), "`x*` matches what is empty"),
         (format!("{EMAIL}min_severity = \"error\""), "did you mean \"err\"?"),

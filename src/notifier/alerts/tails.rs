@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::alert::notice::Output;
 use crate::model::id::ProcessId;
+use crate::model::notify::{OUTPUT_BYTES_MAX, OUTPUT_LINES_MAX};
 use crate::model::time::Moment;
 use crate::system::poll::{Interest, Poll};
 use crate::system::stdio;
@@ -14,8 +15,8 @@ use crate::system::stdio;
 const WAIT: Duration = Duration::from_secs(1);
 /// How much is read, in bytes; how much of its end is kept, in bytes and lines.
 const READ_MAX: usize = 256 << 10;
-const KEPT: usize = 8 << 10;
-const LINES: usize = 20;
+const KEPT: usize = OUTPUT_BYTES_MAX as usize;
+const LINES: usize = OUTPUT_LINES_MAX as usize;
 /// How many are waited for at once.
 const TAILS_MAX: usize = 32;
 
