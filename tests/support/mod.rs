@@ -5,6 +5,7 @@ pub mod account;
 pub mod look;
 pub mod peers;
 pub mod proc;
+pub mod servers;
 pub mod supervisor;
 pub mod terminal;
 
@@ -23,6 +24,13 @@ pub enum Need {
     Root,
     /// A version 2 hierarchy of control groups that may be written.
     Cgroup2,
+    /// With aiosmtpd, for servers that misbehave and for a second opinion on mails.
+    Python,
+    Openssl,
+    Postfix,
+    Rsyslog,
+    Journald,
+    Alertmanager,
 }
 
 impl Need {
@@ -31,6 +39,9 @@ impl Need {
         match self {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
+            Self::Python | Self::Openssl | Self::Postfix | Self::Rsyslog | Self::Journald | Self::Alertmanager => {
+                servers::missing(self)
+            }
         }
     }
 }
