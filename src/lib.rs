@@ -11,7 +11,8 @@
 //! - `model`: the words all parts use. Ids, states, signals, moments, programs, events.
 //! - `config`: TOML to values, or every fault with its place.
 //! - `policy`: what is decided. `lifecycle` is one process's life, `fleet` all of them, `reload` what a
-//!   new configuration means, `selector` whom a command names, `permission` who may command.
+//!   new configuration means, `selector` whom a command names, `permission` who may command,
+//!   `exposure` what of the boundary around a process is missing.
 //! - `protocol`: what is said. `control` to clients (varlink), `spawner`, `logger`, `notifier` between
 //!   our own programs.
 //! - `alert`: how an event reads.

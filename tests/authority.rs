@@ -106,7 +106,7 @@ fn sees_its_own() {
         assert_eq!(alice.names(&[selector]), ["web1", "web2"], "{selector}");
     }
     // What she may do nothing with is told in the same words as what is not there.
-    for method in ["Status", "Start", "Stop", "Restart", "Tail"] {
+    for method in ["Status", "Security", "Start", "Stop", "Restart", "Tail"] {
         for (hidden, absent) in [("db", "zz"), ("db:0", "zz:0"), ("d*", "z*"), ("dbx", "zzx")] {
             let answers = [hidden, absent].map(|selector| {
                 let mut answer = alice.order(method, &[selector]);

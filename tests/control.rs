@@ -131,6 +131,7 @@ fn introspection() {
     let description = describe("io.taskmaster.Control")["parameters"]["description"].as_str().expect("text").to_owned();
     for (object, marker) in [
         (supervisor.process("web"), "type Process ("),
+        (supervisor.call("Security", json!({}))["parameters"]["programs"][0].clone(), "type ProgramSecurity ("),
         (json!(supervisor.call("Reload", json!({"dry_run": true}))["parameters"]["plan"]), "type Plan ("),
     ] {
         let block = description.split(marker).nth(1).and_then(|rest| rest.split("\n)").next()).expect("the type");
@@ -166,6 +167,10 @@ fn wrong_parameters() {
         ("Signal", json!({ "signal": "0", "selectors": ["web"] }), "signal"),
         ("Events", json!({ "follow": true }), "follow"),
         ("Tail", json!({ "selectors": ["web"], "lines": 100_001 }), "lines"),
+        ("Security", json!({ "selector": ["web"] }), "selector"),
+        ("Security", json!({ "after": "web" }), "after"),
+        ("Security", json!({ "after": "../x:1" }), "after"),
+        ("Security", json!({ "after": "web:-1" }), "after"),
         ("Version", json!({ "extra": 1 }), "extra"),
         ("Shutdown", json!({ "extra": 1 }), "extra"),
     ];
@@ -179,7 +184,7 @@ fn wrong_parameters() {
 
 fn no_such_program() {
     let supervisor = start(&[program("web", ""), program("database", "")].concat());
-    for method in ["Status", "Start", "Stop", "Restart", "Tail"] {
+    for method in ["Status", "Security", "Start", "Stop", "Restart", "Tail"] {
         let answer = supervisor.call(method, json!({ "selectors": ["databse"] }));
         assert_eq!(answer["error"], "io.taskmaster.Control.NoSuchProgram");
         assert_eq!(answer["parameters"], json!({ "selector": "databse", "suggestion": "database" }), "{method}");

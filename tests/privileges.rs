@@ -242,7 +242,9 @@ fn swapped_link() {
     let mut supervisor = Supervisor::prepare(
         "[programs.one]\ncmd = [\"sh\", \"-c\", 'while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done']\n\
          user = \"nobody\"\nstarttime = 0\nstdout = \"@dir@/theirs/log\"\nstderr = \"discard\"\nlog_maxbytes = \"1KB\"\nlog_backups = 2\n\
-         startretries = 1000000\nbackoff = { initial = \"5ms\", step = 0 }\n",
+         startretries = 1000000\nbackoff = { initial = \"5ms\", step = 0 }\n\
+         [programs.many]\ncmd = \"sleep 1000\"\nnumprocs = 20\nuser = \"nobody\"\nstarttime = 0\nstderr = \"discard\"\n\
+         stdout = \"@dir@/theirs/log-${instance}\"\nstartretries = 1000000\nbackoff = { initial = \"5ms\", step = 0 }\n",
     );
     let theirs = supervisor.path("theirs");
     std::fs::create_dir(&theirs).expect("mkdir");
@@ -253,12 +255,18 @@ fn swapped_link() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (log, link) = (theirs.join("log"), theirs.join("link"));
+            let link = theirs.join("link");
+            // A file is opened at the start of the first that writes to it: each of the many has its own.
+            let logs: Vec<_> = (0..20).map(|n| theirs.join(format!("log-{n}"))).chain([theirs.join("log")]).collect();
             while !stop.load(Ordering::Relaxed) {
-                let _ = std::os::unix::fs::symlink(&victim, &link);
-                let _ = std::fs::rename(&link, &log);
+                for log in &logs {
+                    let _ = std::os::unix::fs::symlink(&victim, &link);
+                    let _ = std::fs::rename(&link, log);
+                }
                 std::thread::yield_now();
-                let _ = std::fs::remove_file(&log);
+                for log in &logs {
+                    let _ = std::fs::remove_file(log);
+                }
             }
         });
         supervisor.launch();
@@ -267,7 +275,9 @@ fn swapped_link() {
             supervisor.ctl(&["restart", "--no-wait", "one"]);
             supervisor.ctl(&["status"]);
         }
+        let failed = supervisor.recent_events().iter().filter(|event| event["kind"] == "process.start_failed").count();
         stop.store(true, Ordering::Relaxed);
+        assert!(failed > 0, "some starts have met a link");
     });
     assert_eq!(std::fs::read_to_string(&victim).expect("read"), "precious");
     let meta = std::fs::metadata(&victim).expect("stat");

@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         test("logger and notifier have a user of their own and nothing else", &[Need::Root], confinement),
         test("the workers of an ordinary user are confined as well", &[], ordinary_user),
         test("a worker that is confined does its work", &[], work),
+        test("what a notifier says of its channels is told once", &[], failing_channel),
     ];
     trials.extend(FORBIDDEN.iter().map(|case| {
         Trial::test(case.0.replace(' ', "_"), || {
@@ -92,9 +93,10 @@ fn confinement() {
     });
     supervisor.wait_for_state("one", "RUNNING");
     let pids = ["logger", "notifier"].map(|name| supervisor.helper(name));
-    for (pid, limit) in pids.into_iter().zip([None, Some("Max open files 64 64 files")]) {
+    // The notifier's other threads: the one that talks to servers, and three that look up names.
+    for (pid, (limit, threads)) in pids.into_iter().zip([(None, "1"), (Some("Max open files 256 256 files"), "5")]) {
         assert_confined(pid, limit.as_slice());
-        assert_eq!(proc::status(pid)["Threads"], "1");
+        assert_eq!(proc::status(pid)["Threads"], threads);
         assert!(proc::environ(pid).is_empty(), "{:?}", proc::environ(pid));
         let descriptors = proc::descriptors(pid);
         for (number, target) in &descriptors {
@@ -160,7 +162,7 @@ fn work() {
 
 /// What a worker says that it may not, line by line, and what is told of it. `+` sends a descriptor along.
 type Forbidden = (&'static str, &'static str, &'static [&'static str], &'static str);
-const FORBIDDEN: [Forbidden; 5] = [
+const FORBIDDEN: [Forbidden; 6] = [
     ("a logger that sends no message is ended", LOGGER, &["0\"ready\"", "0!"], "expected value"),
     ("a logger that works before it is ready is ended", LOGGER, &["0\"drained\""], "before it was ready"),
     ("a logger that sends a descriptor is ended", LOGGER, &["+0\"ready\""], "(a descriptor)"),
@@ -176,6 +178,12 @@ const FORBIDDEN: [Forbidden; 5] = [
         &["0\"ready\"", "0{\"written\":{\"seq\":18446744073709551615}}"],
         "that the event 18446744073709551615 is written, which is not under way",
     ),
+    (
+        "a notifier that speaks of a strange channel is ended",
+        NOTIFIER,
+        &["0\"ready\"", "0{\"channel\":{\"channel\":\"email\",\"health\":\"well\",\"tell\":true}}"],
+        "a channel that it does not have",
+    ),
 ];
 const LOGGER: &str = "taskmaster-logger";
 const NOTIFIER: &str = "taskmaster-notifier";
@@ -183,22 +191,23 @@ const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
 /// What the played worker says, beside its executable.
 const SAYS: &str = "says";
 
-fn beside(program: &str, name: &str) -> PathBuf {
+pub fn beside(program: &str, name: &str) -> PathBuf {
     Path::new(program).with_file_name(name)
 }
 
-fn put(program: &Path, place: &Path) {
+pub fn put(program: &Path, place: &Path) {
     if std::fs::hard_link(program, place).is_err() {
         std::fs::copy(program, place).expect("a copy");
     }
 }
 
-fn forbidden((_, role, says, told): &Forbidden) {
-    let mut supervisor = Supervisor::prepare(&sleeper());
+/// A supervisor with a worker that says this.
+fn with_played(role: &str, says: &[&str], programs: &str) -> Supervisor {
+    let mut supervisor = Supervisor::prepare(programs);
     supervisor.subdirectory_of_own("bin");
     let place = |name: &str| supervisor.path("bin").join(name);
     put(Path::new(TASKMASTERD), &place("taskmasterd"));
-    for name in HELPERS.iter().filter(|name| *name != role) {
+    for name in HELPERS.iter().filter(|name| **name != role) {
         put(&beside(TASKMASTERD, name), &place(name));
     }
     put(&std::env::current_exe().expect("this test"), &place(role));
@@ -206,6 +215,26 @@ fn forbidden((_, role, says, told): &Forbidden) {
     let program = place("taskmasterd");
     supervisor.launch_program(&program, |_| {});
     supervisor.wait_for_state("one", "RUNNING");
+    supervisor
+}
+
+fn failing_channel() {
+    let email = "[notify.email]\nserver = \"localhost\"\nfrom = \"a@b\"\nto = \"a@b\"\n";
+    let failing = "0{\"channel\":{\"channel\":\"email\",\"health\":{\"failing\":{\"seconds\":600,\"cause\":\"refused\"}},\"tell\":true}}";
+    let lost = "0{\"lost\":{\"messages\":2,\"why\":\"too old\"}}";
+    let says = ["0\"ready\"", "0\"want_secrets\"", failing, failing, lost, "0\"want_secrets\""];
+    let supervisor = with_played(NOTIFIER, &says, &format!("{}{email}", sleeper()));
+    supervisor.wait_for_recent("what is lost", |event| event["message"] == "2 alerts were given up: too old");
+    let events = supervisor.recent_events();
+    let told: Vec<&Value> = events.iter().filter(|event| event["kind"] == "notify.failing").collect();
+    assert_eq!(told.len(), 1, "once: {events:?}");
+    assert_eq!((&told[0]["channel"], &told[0]["severity"]), (&json!("email"), &json!("err")));
+    assert!(told[0]["message"].as_str().is_some_and(|text| text.ends_with(": refused")), "{}", told[0]);
+    assert!(!events.iter().any(|event| event["kind"] == "worker.restarted"), "{events:?}");
+}
+
+fn forbidden((_, role, says, told): &Forbidden) {
+    let mut supervisor = with_played(role, says, &sleeper());
     let pid = supervisor.pid_of("one");
     // It never ends by itself: that it was started again says that it was killed.
     eventually("it is told", || {
@@ -228,8 +257,12 @@ pub fn worker_to_play() -> Option<PathBuf> {
 
 /// Says what it is to say, and stays until it is killed.
 pub fn play(executable: &Path) {
+    say(&std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say"));
+}
+
+/// The same, line by line.
+pub fn say(says: &str) {
     const CHANNEL: i32 = 3;
-    let says = std::fs::read_to_string(executable.with_file_name(SAYS)).expect("what to say");
     for line in says.lines() {
         let (packet, descriptors) = match line.strip_prefix('+') {
             Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),

@@ -3,20 +3,26 @@
 //! One binary; each module has the tests of one subject. What this machine cannot run is skipped with
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
+mod alert_settings;
 mod authority;
 mod check;
 mod control;
 mod demo;
 mod failures;
+mod lies;
 mod main_job;
+mod neighbours;
 mod output;
 mod privileges;
 mod reload;
+mod restrict;
 mod sandbox;
+mod security;
 mod shell;
 mod stops;
 mod structure;
 mod support;
+mod tty;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -24,21 +30,30 @@ fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
         return sandbox::play(&worker);
     }
+    if let Some(spawner) = lies::spawner_to_play() {
+        return lies::play_spawner(&spawner);
+    }
     let arguments = Arguments::from_args();
     let modules = [
+        alert_settings::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),
         demo::trials(),
         failures::trials(),
+        lies::trials(),
         main_job::trials(),
+        neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        restrict::trials(),
         sandbox::trials(),
+        security::trials(),
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        tty::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

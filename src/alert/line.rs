@@ -12,15 +12,14 @@ use crate::model::time::rfc3339_millis;
 
 /// `2026-11-20T08:12:03.123Z ERROR process.crashed web:0 pid=123 … `, without a line feed.
 pub fn text(event: &Event) -> String {
+    format!("{} {} {}", rfc3339_millis(event.time), event.severity.word(), bare(event))
+}
+
+/// The same without time and severity, for logs that have these in places of their own.
+pub fn bare(event: &Event) -> String {
     let facts = &event.facts;
     let subject = facts.process.as_deref().or_else(|| facts.program.as_ref().map(|name| name.as_str()));
-    let mut line = format!(
-        "{} {} {} {}",
-        rfc3339_millis(event.time),
-        event.severity.word(),
-        event.kind,
-        subject.map_or("-".into(), log_value)
-    );
+    let mut line = format!("{} {}", event.kind, subject.map_or("-".into(), log_value));
     let mut add = |key: &str, value: Option<String>| {
         if let Some(value) = value {
             let _ = write!(line, " {key}={}", log_value(&value));
@@ -39,6 +38,7 @@ pub fn text(event: &Event) -> String {
     add("tries_max", facts.tries_max.map(|tries| tries.to_string()));
     add("stage", facts.stage.map(|stage| stage.to_string()));
     add("errno", facts.errno.map(|errno| errno.to_string()));
+    add("channel", facts.channel.as_ref().map(ToString::to_string));
     add("message", facts.message.clone());
     line
 }
@@ -151,6 +151,7 @@ mod tests {
                 tries_max: Some(3),
                 stage: Some(Stage::Chdir),
                 errno: Some(2),
+                channel: None,
                 message: Some("no \"x\"\n".to_owned()),
             },
         );

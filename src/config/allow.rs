@@ -111,7 +111,7 @@ fn programs(item: Item<'_>) -> Option<Vec<Pattern>> {
 }
 
 /// A glob over the names of programs. What can match none is refused: it would be silently without effect.
-fn pattern(item: Item<'_>) -> Option<Pattern> {
+pub fn pattern(item: Item<'_>) -> Option<Pattern> {
     let text = values::text(item)?;
     if text == "all" {
         return item.refuse_with("`all` is no program's name", "write \"*\"");

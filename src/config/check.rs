@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::env_file::EnvFile;
 use super::fault::{Kind, Place, Sink};
+use super::notify::AlertTo;
 use super::table::shown;
 use super::{Control, Environment, Supervisor};
 use crate::model::id::{Account, ProcessId};
@@ -23,6 +24,7 @@ pub struct Placed<'a> {
     pub stdout: Option<Place<'a>>,
     pub stderr: Option<Place<'a>>,
     pub env_file: Option<(EnvFile, Place<'a>)>,
+    pub alert_to: Option<AlertTo<'a>>,
 }
 
 pub fn group_names(programs: &[Placed<'_>], sink: &Sink) {

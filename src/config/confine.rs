@@ -1,13 +1,14 @@
-//! Values that confine a program: capabilities, processors, the priority of disk access.
+//! Values that confine a program: capabilities, processors, the priority of disk access, the files it has.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 
-use super::table::{Item, shown};
+use super::expand::{self, Names};
+use super::table::{Given, Item, shown};
 use super::values::{self, all, text};
 use super::words;
 use crate::model::capability::CapabilitySet;
-use crate::model::program::{IoPriority, PROCESSORS_MAX};
+use crate::model::program::{IoPriority, ListedPath, OnUnsupported, PROCESSORS_MAX, RestrictPaths};
 
 /// A list of capabilities by name.
 pub fn capabilities(item: Item<'_>) -> Option<CapabilitySet> {
@@ -71,6 +72,60 @@ pub fn io_priority(item: Item<'_>) -> Option<IoPriority> {
     };
     let help = "write \"idle\", \"best-effort:0\" to \"best-effort:7\" or \"realtime:0\" to \"realtime:7\"";
     priority.or_else(|| item.refuse_with(format!("{} is no priority of disk access", shown(&written)), help))
+}
+
+/// `restrict_paths` as it is written: names in its paths are filled in for each program.
+#[derive(Clone)]
+pub struct Restriction {
+    read: Paths,
+    write: Paths,
+    execute: Paths,
+    on_unsupported: OnUnsupported,
+}
+
+/// Each path, and whether it may be missing.
+type Paths = Vec<(String, bool)>;
+
+impl Restriction {
+    pub fn resolve(&self, names: &Names<'_>) -> RestrictPaths {
+        let all = |paths: &Paths| {
+            let listed =
+                |(raw, optional): &(String, bool)| ListedPath { path: names.template(raw), optional: *optional };
+            paths.iter().map(listed).collect()
+        };
+        let Self { read, write, execute, on_unsupported } = self;
+        RestrictPaths { read: all(read), write: all(write), execute: all(execute), on_unsupported: *on_unsupported }
+    }
+}
+
+pub fn restriction(item: Item<'_>) -> Option<Restriction> {
+    let mut table = item.table("in `restrict_paths`")?;
+    let (read, write) = (table.take("read", paths), table.take("write", paths));
+    let execute = table.take("execute", paths);
+    let on_unsupported = table.take("on_unsupported", |item| {
+        values::word(item, &[("refuse", OnUnsupported::Refuse), ("best-effort", OnUnsupported::BestEffort)])
+    });
+    if execute.is_absent() || execute.value().is_some_and(Vec::is_empty) {
+        let help = "write { execute = [\"/usr\"], read = [\"/etc\"], write = [\"/var/lib/web\"] }";
+        table.lacks("`restrict_paths` without an `execute` path lets nothing be executed", help);
+        return None;
+    }
+    table.finish();
+    let faulty = |given: &Given<'_, Paths>| matches!(given, Given::Faulty);
+    if faulty(&read) || faulty(&write) {
+        return None;
+    }
+    Some(Restriction {
+        read: read.or_default(Vec::new()),
+        write: write.or_default(Vec::new()),
+        execute: execute.value()?.clone(),
+        on_unsupported: on_unsupported.or_default(OnUnsupported::Refuse),
+    })
+}
+
+fn paths(item: Item<'_>) -> Option<Paths> {
+    let Some(items) = item.list() else { return item.expected("a list of absolute paths") };
+    all(items, expand::optional_path)
 }
 
 #[cfg(test)]

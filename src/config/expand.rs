@@ -70,6 +70,17 @@ pub fn path(item: Item<'_>) -> Option<String> {
     item.refuse_with(format!("{} is an absolute path", shown(item.key)), "it begins with `/`")
 }
 
+/// An absolute path in which names are expanded, and whether it may be missing: then a `-` stands before it.
+pub fn optional_path(item: Item<'_>) -> Option<(String, bool)> {
+    let written = text(item)?;
+    let raw = written.strip_prefix('-').unwrap_or(&written);
+    if sample(item, raw)?.starts_with('/') {
+        return Some((raw.to_owned(), raw.len() < written.len()));
+    }
+    let help = "it begins with `/`, or with `-/` if it may be missing";
+    item.refuse_with(format!("{} is a list of absolute paths", shown(item.key)), help)
+}
+
 /// Where an output goes, as it was said.
 #[derive(Clone)]
 pub enum Target {

@@ -1,7 +1,8 @@
 //! Faults of a configuration: where each is, what is wrong there, and what to write instead.
 //!
 //! A fault keeps the line it is about as it will be shown: the file may be hostile, so the line is
-//! escaped and cut to a window around the caret here, once, and nobody after this can forget it.
+//! escaped and cut to a window around the caret here, once, and nobody after this can forget it. What may be
+//! a secret in it is masked: messages go to logs and to people who may not read the file.
 //! [`Sink`] gathers the faults while reading goes on; [`Faults`] is what comes out at the end, in order.
 #![forbid(unsafe_code)]
 
@@ -85,6 +86,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether it is about what may be a secret.
+    fn is_masked(&self) -> bool {
+        let (_, line_start, line) = self.source.line_at(self.start);
+        secret_begins(line).is_some_and(|at| self.start >= line_start + at)
+    }
+
     fn excerpt(&self) -> Excerpt {
         let (number, line_start, line) = self.source.line_at(self.start);
         let start = line.floor_char_boundary(self.start.saturating_sub(line_start));
@@ -92,6 +99,7 @@ impl<'a> Place<'a> {
         let before = line[..start].chars().count();
         let marked = line[start..end].chars().count().max(1);
 
+        let masked = secret_begins(line).map_or(usize::MAX, |at| line[..at].chars().count());
         let skipped = if before + marked.min(WINDOW - BEFORE) > WINDOW { before - BEFORE } else { 0 };
         let mut excerpt = Excerpt { line: number + 1, column: before + 1, text: String::new(), indent: 0, width: 0 };
         let mut shown = 0;
@@ -103,7 +111,11 @@ impl<'a> Place<'a> {
         let mut buffer = [0; 4];
         for (at, c) in (skipped..).zip(rest.by_ref().take(WINDOW)) {
             // A tab as one space, so that the caret below stands where it should on every terminal.
-            let piece = if c == '\t' { " ".into() } else { text::escaped(c.encode_utf8(&mut buffer)) };
+            let piece = match c {
+                '\t' => " ".into(),
+                c if at >= masked && c.is_alphanumeric() => "*".into(),
+                c => text::escaped(c.encode_utf8(&mut buffer)),
+            };
             let width = piece.chars().count();
             if at < before {
                 excerpt.indent = shown + width;
@@ -119,6 +131,20 @@ impl<'a> Place<'a> {
         excerpt.width = excerpt.width.max(1);
         excerpt
     }
+}
+
+/// Where in a line something begins that may be a secret: behind the `=` of a key that is called so.
+fn secret_begins(line: &str) -> Option<usize> {
+    const NAMES: [&str; 4] = ["password", "secret", "token", "url"];
+    let is_called_so = |key: &[u8]| {
+        NAMES.iter().any(|name| {
+            key.len().checked_sub(name.len()).is_some_and(|at| key[at..].eq_ignore_ascii_case(name.as_bytes()))
+        })
+    };
+    line.match_indices('=').map(|(at, _)| at + 1).find(|at| {
+        let key = line[..at - 1].trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
+        is_called_so(key.as_bytes())
+    })
 }
 
 /// The line a fault is about, safe to show.
@@ -253,6 +279,8 @@ impl Sink {
             return;
         }
         let excerpt = place.excerpt();
+        // The parser's advice repeats what stands there.
+        let help = help.filter(|_| kind != Kind::Syntax || !place.is_masked());
         let fault = Fault {
             file: place.source.path.clone(),
             message: legible(message),
@@ -337,6 +365,21 @@ mod tests {
             shown("\u{1b}[2J\u{202e}x", 7, 8),
             "/f:1:6: wrong\n    1 | \\x1b[2J\\u{202e}x\n      |                ^ do this"
         );
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        for line in [
+            "password = \"hunter2\"",
+            "email = { \"Password\"='hunter2', x = 1 }",
+            "API_TOKEN=hunter2",
+            "url = hunter2",
+        ] {
+            let at = line.find("hunter2").expect("there");
+            let out = shown(line, at, at + 7);
+            assert!(!out.contains("hunter2") && out.contains("*******"), "{out}");
+        }
+        assert!(shown("url_file = \"/x\"", 11, 15).contains("/x"));
     }
 
     #[test]

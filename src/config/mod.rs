@@ -2,8 +2,9 @@
 //!
 //! Reading goes in steps. `include` finds the files; `syntax` makes tables with places of their texts;
 //! `table` reads a table key by key with the readers of `values` and `expand`; `program` has the keys of
-//! a program and merges them with `[defaults]`; `allow` has the rules of who may command; `check` judges what concerns several programs. None of
-//! them stops at a fault: each reports to the sink of `fault` and goes on.
+//! a program and merges them with `[defaults]`; `allow` has the rules of who may command, `notify` how
+//! people are told; `check` judges what concerns several programs. None of them stops at a fault: each
+//! reports to the sink of `fault` and goes on.
 //!
 //! Nothing here touches a file: [`Files`] reads them (and checks who owns them), [`Environment`] is what
 //! is known of the machine.
@@ -16,6 +17,7 @@ mod env_file;
 mod expand;
 mod fault;
 mod include;
+mod notify;
 mod program;
 mod quantity;
 mod syntax;
@@ -33,16 +35,19 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
+pub use notify::SecretFile;
 
 use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;
 use crate::model::id::{Account, NAME_MAX, ProgramName};
+use crate::model::notify::Notify;
 use crate::model::program::Program;
 use crate::model::text;
 use check::Placed;
+use expand::Target;
 use fault::{Kind, Place, Sink, Source};
 use program::Keys;
-use table::{Context, Item, Table, shown};
+use table::{Context, Given, Item, Table, shown};
 
 /// Where the texts come from.
 pub trait Files {
@@ -60,6 +65,15 @@ pub trait Files {
 
     /// Whether there is anything by this name.
     fn exists(&mut self, path: &Path) -> bool;
+
+    /// Sees that a secret can be had from this file, and by nobody else; it is not read here.
+    ///
+    /// # Errors
+    /// Says why not, in words, without the path.
+    fn secret(&mut self, path: &Path) -> Result<(), String>;
+
+    /// Whether only its owner can read the file.
+    fn is_private(&mut self, path: &Path) -> bool;
 }
 
 /// What must be known of the machine and of who starts the supervisor.
@@ -86,6 +100,9 @@ pub struct Directories {
 pub struct Config {
     pub supervisor: Supervisor,
     pub control: Control,
+    pub notify: Notify,
+    /// Where the secrets of its channels are.
+    pub secrets: Vec<SecretFile>,
     /// In the order of the files.
     pub programs: Vec<Program>,
     /// What is odd, but can be meant.
@@ -146,6 +163,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
 
     let supervisor = read_or_default(sections.supervisor, context, supervisor);
     let control = read_or_default(sections.control, context, |table| control(table, &supervisor.runtime_dir));
+    let told = read_or_default(sections.notify, context, |table| notify::read(table, files));
     let defaults = read_or_default(sections.defaults, context, Keys::take);
     if sections.programs.is_empty() {
         sink.warn_absence(top, "no programs are configured");
@@ -153,6 +171,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
     let mut programs: Vec<Placed<'_>> =
         sections.programs.into_iter().filter_map(|header| program(&header, &defaults)).collect();
     programs.iter_mut().for_each(|placed| add_env_file(placed, files, sink));
+    told.judge(&programs, sink);
     check::group_names(&programs, sink);
     if check::process_count(&programs, sink) {
         check::log_files(&programs, &supervisor, &control, environment, sink);
@@ -161,6 +180,8 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
     Config {
         supervisor,
         control,
+        notify: told.notify,
+        secrets: told.secrets,
         programs: programs.into_iter().map(|placed| placed.program).collect(),
         warnings: Vec::new(),
         files: std::iter::once(top).chain(&sources).map(|source| source.path.clone()).collect(),
@@ -172,6 +193,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
 struct Sections<'a> {
     supervisor: Option<Table<'a>>,
     control: Option<Table<'a>>,
+    notify: Option<Table<'a>>,
     defaults: Option<Table<'a>>,
     programs: Vec<Header<'a>>,
     names: BTreeMap<&'a str, Place<'a>>,
@@ -195,6 +217,7 @@ impl<'a> Sections<'a> {
         }
         table.take("supervisor", |item| only_one(&mut self.supervisor, item));
         table.take("control", |item| only_one(&mut self.control, item));
+        table.take("notify", |item| only_one(&mut self.notify, item));
         table.take("defaults", |item| only_one(&mut self.defaults, item));
         table.take("programs", |item| {
             let Some(entries) = item.entries() else {
@@ -317,12 +340,25 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
         let message = format!("`capabilities` keeps what `capability_bounding` does not let it have: {missing}");
         context.sink.report(place, Kind::Value, &message, None);
     }
+    if !keys.restrict_paths.or(&defaults.restrict_paths).is_absent()
+        && let Given::Value(false, place) = keys.no_new_privileges.or(&defaults.no_new_privileges)
+    {
+        let help = "take one of the two out".to_owned();
+        context.sink.report(*place, Kind::Value, "`restrict_paths` needs `no_new_privileges`", Some(help));
+    }
+    if keys.tty.or(&defaults.tty).or_default(false)
+        && let Given::Value(Target::Path(_) | Target::Discard, place) = keys.stderr.or(&defaults.stderr)
+    {
+        let help = "take `stderr` out, or write \"stdout\"".to_owned();
+        context.sink.report(*place, Kind::Value, "with `tty` standard error goes where `stdout` goes", Some(help));
+    }
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,
         header: place,
         group_name: keys.group_name.or(&defaults.group_name).place(),
         stdout: keys.stdout.or(&defaults.stdout).place(),
         stderr: keys.stderr.or(&defaults.stderr).place(),
+        alert_to: keys.alert_to.or(&defaults.alert_to).value().cloned(),
         env_file: keys
             .env_file
             .or(&defaults.env_file)
@@ -362,5 +398,5 @@ fn home_of(key: &str) -> Option<&'static str> {
         ("[supervisor]", |table| drop(supervisor(table))),
         ("[control]", |table| drop(control(table, Path::new("")))),
     ];
-    homes.into_iter().find(|(_, read)| knows(*read)).map(|(home, _)| home)
+    homes.into_iter().chain(notify::homes()).find(|(_, read)| knows(*read)).map(|(home, _)| home)
 }

@@ -9,9 +9,10 @@ use super::Environment;
 use super::env_file::EnvFile;
 use super::expand::{self, Names, Target};
 use super::table::{Given, Item, Table};
-use super::{confine, env_file, quantity, values};
+use super::{confine, env_file, notify, quantity, values};
 use crate::model::capability::CapabilitySet;
 use crate::model::id::{Account, ProgramName};
+use crate::model::notify::Alerts;
 use crate::model::program::{
     AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, IoPriority, Keyring, KillMode, Limit, NUMPROCS_MAX,
     OnSupervisorDeath, Output, Program, Resource, RestartLimit, Watch,
@@ -39,9 +40,11 @@ pub struct Keys<'a> {
     pub cpu_affinity: Given<'a, BTreeSet<u16>>,
     pub keyring: Given<'a, Keyring>,
     pub mdwe: Given<'a, bool>,
+    pub restrict_paths: Given<'a, confine::Restriction>,
     pub env_file: Given<'a, EnvFile>,
     pub oom_score_adj: Given<'a, i32>,
     pub on_supervisor_death: Given<'a, OnSupervisorDeath>,
+    pub tty: Given<'a, bool>,
     pub stdout: Given<'a, Target>,
     pub stderr: Given<'a, Target>,
     pub autostart: Given<'a, bool>,
@@ -57,6 +60,10 @@ pub struct Keys<'a> {
     pub priority: Given<'a, i32>,
     pub log_maxbytes: Given<'a, u64>,
     pub log_backups: Given<'a, u32>,
+    pub alerts: Given<'a, bool>,
+    pub alert_to: Given<'a, notify::AlertTo<'a>>,
+    pub syslog_facility: Given<'a, u8>,
+    pub syslog_tag: Given<'a, String>,
 }
 
 impl<'a> Keys<'a> {
@@ -84,11 +91,13 @@ impl<'a> Keys<'a> {
                 values::word(item, &[("private", Keyring::Private), ("inherit", Keyring::Inherit)])
             }),
             mdwe: table.take("mdwe", values::boolean),
+            restrict_paths: table.take("restrict_paths", confine::restriction),
             env_file: table.take("env_file", env_file::name),
             oom_score_adj: table.take("oom_score_adj", |item| values::integer(item, -1000..=1000)),
             on_supervisor_death: table.take("on_supervisor_death", |item| {
                 values::word(item, &[("stop", OnSupervisorDeath::Stop), ("keep", OnSupervisorDeath::Keep)])
             }),
+            tty: table.take("tty", values::boolean),
             stdout: table.take("stdout", expand::stdout),
             stderr: table.take("stderr", expand::stderr),
             autostart: table.take("autostart", values::boolean),
@@ -107,6 +116,10 @@ impl<'a> Keys<'a> {
             priority: table.take("priority", |item| values::integer(item, i64::from(i32::MIN)..=i64::from(i32::MAX))),
             log_maxbytes: table.take("log_maxbytes", quantity::size),
             log_backups: table.take("log_backups", |item| values::integer(item, 0..=10_000)),
+            alerts: table.take("alerts", values::boolean),
+            alert_to: table.take("alert_to", notify::alert_to),
+            syslog_facility: table.take("syslog_facility", notify::facility),
+            syslog_tag: table.take("syslog_tag", notify::tag),
         }
     }
 
@@ -126,9 +139,11 @@ impl<'a> Keys<'a> {
         };
         let mut env = defaults.env.or_default(BTreeMap::new());
         env.extend(self.env.or_default(BTreeMap::new()));
+        let restrict_paths = given!(restrict_paths).value().map(|written| written.resolve(&names));
+        let tty = given!(tty).or_default(false);
+        let alert_to = given!(alert_to).value();
         let second = Duration::from_secs(1);
         Some(Program {
-            alerts: crate::model::notify::Alerts::default(),
             name: name.clone(),
             numprocs: given!(numprocs).or_default(1),
             group_name: given!(group_name).value().cloned(),
@@ -141,7 +156,11 @@ impl<'a> Keys<'a> {
                 workingdir: given!(workingdir).value().map(|raw| names.template(raw)),
                 env: env.into_iter().map(|(name, raw)| (name, names.template(&raw))).collect(),
                 inherit_env: given!(inherit_env).or_default(InheritEnv::Default),
-                no_new_privileges: given!(no_new_privileges).value().copied(),
+                // The kernel lets nobody but an administrator be restricted without it.
+                no_new_privileges: given!(no_new_privileges)
+                    .value()
+                    .copied()
+                    .or(restrict_paths.is_some().then_some(true)),
                 limits: given!(limits).or_default(BTreeMap::new()),
                 capabilities: given!(capabilities).value().copied(),
                 capability_bounding: given!(capability_bounding).value().copied(),
@@ -150,11 +169,14 @@ impl<'a> Keys<'a> {
                 cpu_affinity: given!(cpu_affinity).value().cloned(),
                 keyring: given!(keyring).value().copied(),
                 mdwe: given!(mdwe).or_default(false),
+                restrict_paths,
                 oom_score_adj: given!(oom_score_adj).value().copied(),
                 on_supervisor_death: given!(on_supervisor_death).or_default(OnSupervisorDeath::Stop),
+                tty,
                 stdout: own(given!(stdout).or_default(Target::Auto)),
                 stderr: match given!(stderr).or_default(Target::Auto) {
                     Target::Stdout => ErrorOutput::Stdout,
+                    _ if tty => ErrorOutput::Stdout,
                     target => ErrorOutput::Own(own(target)),
                 },
             },
@@ -172,6 +194,13 @@ impl<'a> Keys<'a> {
                 priority: given!(priority).or_default(999),
                 log_maxbytes: given!(log_maxbytes).or_default(50 << 20),
                 log_backups: given!(log_backups).or_default(10),
+            },
+            alerts: Alerts {
+                enabled: given!(alerts).or_default(true),
+                channels: alert_to.map(notify::AlertTo::channels).unwrap_or_default(),
+                recipients: alert_to.map(notify::AlertTo::recipients).unwrap_or_default(),
+                syslog_facility: given!(syslog_facility).value().copied(),
+                syslog_tag: given!(syslog_tag).value().cloned(),
             },
         })
     }

@@ -65,6 +65,12 @@ pub enum Action {
         #[arg(value_name = "SEL")]
         selectors: Vec<String>,
     },
+    /// Show what each program runs with, and what of the boundary around it is missing
+    Security {
+        /// Processes: web, web:3, web:*, a group name, a glob, all; with none, a line for each program
+        #[arg(value_name = "SEL")]
+        selectors: Vec<String>,
+    },
     /// Start processes and wait until they run
     Start(Change),
     /// Stop processes and wait until they are gone

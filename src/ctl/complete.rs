@@ -156,6 +156,7 @@ mod tests {
     #[test]
     fn names_of_processes_programs_and_groups_follow() {
         assert_eq!(names("stop "), ["all", "db", "web", "web:0", "web:1"]);
+        assert_eq!((names("sec"), names("security d")), (vec!["security".to_owned()], vec!["db".to_owned()]));
         assert_eq!(names("stop db we"), ["web", "web:0", "web:1"]);
         assert_eq!(complete("tail -n 5 d"), (10, vec!["db".to_owned()]));
         assert!(names("tail -n ").is_empty());

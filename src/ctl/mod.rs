@@ -2,7 +2,7 @@
 //! it asks the supervisor and shows the answers.
 //!
 //! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
-//! with `show`, `results` and `stream` for what is printed; `shell`, `complete`, `history` and `watch` are
+//! with `show`, `security`, `results` and `stream` for what is printed; `shell`, `complete`, `history` and `watch` are
 //! the shell; `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod history;
 mod results;
 mod run;
 mod screen;
+mod security;
 mod shell;
 mod show;
 mod stream;

@@ -13,7 +13,7 @@ use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{show, stream, zone};
+use super::{security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -43,6 +43,7 @@ impl Session<'_> {
     pub fn run(&self, action: &Action, screen: &mut Screen) -> Result<u8, Failure> {
         match action {
             Action::Status { selectors } => self.status(selectors, screen),
+            Action::Security { selectors } => self.security(selectors, screen),
             Action::Start(change) => self.change(Order::Start, change, screen),
             Action::Stop(change) => self.change(Order::Stop, change, screen),
             Action::Restart(change) => self.change(Order::Restart, change, screen),
@@ -82,6 +83,18 @@ impl Session<'_> {
         }
         let all_run = processes.iter().all(|process| matches!(process.state, State::Running | State::Starting));
         Ok(if all_run { 0 } else { 3 })
+    }
+
+    fn security(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+        let programs = self.known(security::ask(&mut self.client()?, selectors), screen)?;
+        let text = match (self.json, selectors.is_empty()) {
+            (true, _) => pretty(&programs),
+            (false, true) if programs.is_empty() => "no programs are configured\n".to_owned(),
+            (false, true) => security::overview(&programs, screen),
+            (false, false) => security::details(&programs, screen),
+        };
+        screen.print(&text)?;
+        Ok(0)
     }
 
     /// In a script, a name that nothing has is told as supervisorctl tells it.

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use super::fault::{Failure, ParseFault};
+use crate::model::boundary::Level;
 use crate::model::event::Severity;
 use crate::model::state::State;
 use crate::system::terminal;
@@ -100,8 +101,9 @@ impl Screen {
 }
 
 /// The few colours with a meaning. All are from the terminal's own palette.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Paint {
+    #[default]
     Plain,
     Good,
     Changing,
@@ -133,6 +135,16 @@ impl Paint {
             State::Fatal => Self::Worst,
             State::Stopped => Self::Faint,
             State::Exited => Self::Plain,
+        }
+    }
+
+    pub fn of_level(level: Level) -> Self {
+        match level {
+            Level::Perfect | Level::Safe | Level::Ok => Self::Good,
+            Level::Medium => Self::Plain,
+            Level::Exposed => Self::Changing,
+            Level::Unsafe => Self::Bad,
+            Level::Dangerous => Self::Worst,
         }
     }
 

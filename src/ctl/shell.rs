@@ -64,8 +64,13 @@ pub fn interactive(connector: Connector, json: bool, screen: &mut Screen) -> u8 
 pub fn on_terminal(screen: &mut Screen) -> u8 {
     // Read now: there is no file system from here on.
     let _ = zone::local();
-    let allowance =
-        Allowance { descriptors: DESCRIPTORS, file_bytes: Some(FILE_BYTES), starts_threads: true, calls: &SHELL };
+    let allowance = Allowance {
+        descriptors: DESCRIPTORS,
+        file_bytes: Some(FILE_BYTES),
+        starts_threads: true,
+        uses_network: false,
+        calls: &SHELL,
+    };
     if let Err(error) = confine(allowance) {
         screen.complain(&format!("taskmasterctl: {error}"));
         return 1;

@@ -53,7 +53,13 @@ const STILL: Duration = Duration::from_millis(200);
 
 /// Runs until the core closes the channel.
 pub fn main() -> ExitCode {
-    let allowance = Allowance { descriptors: DESCRIPTORS, file_bytes: None, starts_threads: false, calls: &LOGGER };
+    let allowance = Allowance {
+        descriptors: DESCRIPTORS,
+        file_bytes: None,
+        starts_threads: false,
+        uses_network: false,
+        calls: &LOGGER,
+    };
     work("taskmaster-logger", allowance, run)
 }
 

@@ -13,7 +13,7 @@ use super::id::{Account, Gid, Uid};
 macro_rules! verbs {
     ($($variant:ident $name:literal),* $(,)?) => {
         /// What a client can be allowed to do: the methods of the control interface, in lower case.
-        /// `Events` goes with `status`.
+        /// `Events` and `Security` go with `status`, and the paths in the latter with `config`.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Verb { $($variant),* }
 
@@ -51,7 +51,7 @@ impl Verb {
 
     /// Whether no method of this version asks for it.
     pub fn is_of_a_later_version(self) -> bool {
-        matches!(self, Self::Attach | Self::Config | Self::Notify)
+        matches!(self, Self::Attach | Self::Notify)
     }
 }
 

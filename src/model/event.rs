@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::id::ProgramName;
+use super::notify::ChannelName;
 use super::signal::Signal;
 use super::stage::Stage;
 use super::state::State;
@@ -45,6 +46,8 @@ macro_rules! kinds {
         pub enum Kind { $(#[serde(rename = $name)] $variant),* }
 
         impl Kind {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
@@ -72,6 +75,7 @@ kinds! {
     ProcessKilled "process.killed" Warning,
     ProcessFatal "process.fatal" Crit,
     ProcessStartFailed "process.start_failed" Err,
+    ProcessUnrestricted "process.unrestricted" Warning,
     WorkerRestarted "worker.restarted" Warning,
     OutputDropped "output.dropped" Warning,
     OutputFailing "output.failing" Warning,
@@ -79,6 +83,7 @@ kinds! {
     ControlDenied "control.denied" Warning,
     NotifyFailing "notify.failing" Err,
     NotifyRecovered "notify.recovered" Notice,
+    NotifyTest "notify.test" Notice,
 }
 
 impl fmt::Display for Kind {
@@ -147,6 +152,9 @@ pub struct Facts {
     pub stage: Option<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
+    /// Of `notify.failing` and `notify.recovered`, when one channel is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

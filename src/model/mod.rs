@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod boundary;
 pub mod capability;
 pub mod event;
 pub mod exit;
@@ -11,6 +12,7 @@ pub mod id;
 pub mod notify;
 pub mod plan;
 pub mod program;
+pub mod selector;
 pub mod signal;
 pub mod stage;
 pub mod state;

@@ -65,9 +65,13 @@ pub struct Execution {
     pub keyring: Option<Keyring>,
     /// Memory is never made executable once it was writable (PR_SET_MDWE).
     pub mdwe: bool,
+    /// `None`: whatever its user may open.
+    pub restrict_paths: Option<RestrictPaths>,
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     pub on_supervisor_death: OnSupervisorDeath,
+    /// It has a pseudo-terminal, to which standard error goes, too.
+    pub tty: bool,
     pub stdout: Output,
     pub stderr: ErrorOutput,
 }
@@ -114,7 +118,8 @@ pub enum InheritEnv {
 }
 
 /// Who of a program's processes gets its stop signal and SIGKILL.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KillMode {
     /// Every process that came of it; what is left when the main process ends is killed.
     Tree,
@@ -143,6 +148,49 @@ pub enum Keyring {
     Private,
     /// The supervisor's.
     Inherit,
+}
+
+/// The files that are left to a program and all it starts (landlock(7)): what lies in no listed path cannot
+/// be read, written or executed, whatever its user may do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RestrictPaths {
+    /// Files are read and directories listed.
+    pub read: Vec<ListedPath>,
+    /// The same, and files are written, made, removed, renamed; but no device files are made.
+    pub write: Vec<ListedPath>,
+    /// Files are read and executed. Never empty.
+    pub execute: Vec<ListedPath>,
+    pub on_unsupported: OnUnsupported,
+}
+
+impl RestrictPaths {
+    /// The same with every path changed by `change`.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(&Template) -> Template) -> Self {
+        let all = |paths: &[ListedPath]| {
+            paths.iter().map(|listed| ListedPath { path: change(&listed.path), optional: listed.optional }).collect()
+        };
+        let Self { read, write, execute, on_unsupported } = self;
+        Self { read: all(read), write: all(write), execute: all(execute), on_unsupported: *on_unsupported }
+    }
+}
+
+/// A file, or a directory with all that is in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListedPath {
+    pub path: Template,
+    /// Passed over when it does not exist.
+    pub optional: bool,
+}
+
+/// What happens when the kernel cannot enforce what is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnsupported {
+    /// The start fails.
+    Refuse,
+    /// As much as the kernel can, and an event that says what is missing.
+    BestEffort,
 }
 
 /// The most processors that can be named.
@@ -259,8 +307,10 @@ pub mod testing {
                 cpu_affinity: None,
                 keyring: None,
                 mdwe: false,
+                restrict_paths: None,
                 oom_score_adj: None,
                 on_supervisor_death: OnSupervisorDeath::Stop,
+                tty: false,
                 stdout: Output::Auto,
                 stderr: ErrorOutput::Own(Output::Auto),
             },

@@ -40,6 +40,7 @@ stages! {
     Account "account" "looking up the user or group",
     Signals "signals" "resetting signals",
     Session "session" "starting a session of its own",
+    Tty "tty" "setting up the terminal",
     /// A log file that root's directories hold, opened before the change of user, or any other, as the user.
     Output "output" "opening the log file",
     Stdio "stdio" "connecting standard input and output",
@@ -57,6 +58,7 @@ stages! {
     Chdir "chdir" "changing to the working directory",
     NoNewPrivs "no_new_privs" "giving up new privileges",
     Mdwe "mdwe" "denying memory that is writable and executable",
+    RestrictPaths "restrict_paths" "restricting the paths",
     Exec "exec" "executing the command",
     /// The start took too long, in whichever stage it was.
     Timeout "timeout" "starting in time",

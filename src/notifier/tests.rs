@@ -42,7 +42,11 @@ struct Core {
 impl Core {
     fn new() -> Self {
         let (core, worker) = socket::message_pair().expect("a pair");
-        let notifier = std::thread::spawn(move || run(Channel::of_worker(worker, true).expect("a channel")).is_ok());
+        let notifier = std::thread::spawn(move || {
+            let channel = Channel::of_worker(worker, true).expect("a channel");
+            let network = Network::start(Limits::default()).expect("a thread");
+            run(channel, Folders::default(), network, render::message).is_ok()
+        });
         let channel = Channel::of_core(core).expect("a channel");
         let mut poll = Poll::new().expect("epoll");
         poll.add(&channel, Interest::Read).expect("added");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::model::id::{ProcessId, ProgramName};
 use crate::model::plan::Plan;
 use crate::model::program::Program;
-use crate::model::state::{State, Wanted};
+use crate::model::state::Wanted;
 use crate::model::time::Moment;
 
 use super::lifecycle::{Act, Input, Life};
@@ -221,8 +221,8 @@ impl Fleet {
             let told: Vec<ProcessId> = self
                 .members
                 .iter()
-                .filter(|(_, member)| member.program.watch.priority == level && !member.life.is_at_rest())
-                .filter(|(_, member)| member.life.state() != State::Stopping || member.life.wanted == Wanted::Up)
+                .filter(|(_, member)| member.program.watch.priority == level)
+                .filter(|(_, member)| !member.life.is_at_rest() && !member.life.is_ending())
                 .map(|(id, _)| id.clone())
                 .collect();
             if told.is_empty() {

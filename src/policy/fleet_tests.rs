@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::event::Kind;
 use crate::model::exit::ExitStatus;
+use crate::model::program::AutoRestart;
 use crate::model::program::testing::program;
 use crate::model::signal::Signal;
+use crate::model::state::State;
 
 fn at(seconds: u64) -> Moment {
     Moment::new(Duration::from_secs(seconds))
@@ -181,7 +183,51 @@ fn a_second_signal_kills_what_still_runs_at_once() {
     assert_eq!(events, 2);
 }
 
+#[test]
+fn a_shutdown_waits_for_what_an_ended_program_left_behind() {
+    let mut fleet = running(&[named("a", |p| p.watch.autorestart = AutoRestart::Never), named("b", |_| {})]);
+    let id = ProcessId::new(&ProgramName::new("a").expect("a name"), 0);
+    fleet.handle(&id, Input::Exited { status: ExitStatus::Code(0), rest: true }, at(5));
+    assert_eq!(signalled(&fleet.shut_down(at(5))), ["b:0"], "nobody is there to be signalled in a");
+    exits(&mut fleet, "b:0", at(5));
+    assert!(!fleet.is_at_rest());
+    fleet.handle(&id, Input::Emptied, at(6));
+    assert!(fleet.is_at_rest());
+}
+
 proptest! {
+    #[test]
+    fn a_shutdown_comes_to_its_end_whatever_went_before(
+        inputs in prop::collection::vec((0usize..3, 0u8..8, 0u64..5), 0..40)
+    ) {
+        let programs = [named("a", |_| {}), named("b", |p| p.numprocs = 2)];
+        let mut fleet = running(&programs);
+        let ids: Vec<ProcessId> = fleet.members().map(|(id, _)| id.clone()).collect();
+        let mut now = at(10);
+        for (which, input, wait) in inputs {
+            now = now + Duration::from_secs(wait);
+            let input = match input {
+                0 => Input::Start,
+                1 => Input::Stop,
+                2 => Input::Restart,
+                3 => Input::Cloned,
+                4 => Input::Executed,
+                5 => Input::Emptied,
+                n => Input::Exited { status: ExitStatus::Code(1), rest: n == 7 },
+            };
+            fleet.handle(&ids[which], input, now);
+            fleet.tick(now);
+        }
+        fleet.shut_down(now);
+        for input in [Input::Cloned, Input::Exited { status: ExitStatus::Code(0), rest: true }, Input::Emptied] {
+            for id in &ids {
+                fleet.handle(id, input.clone(), now);
+            }
+            fleet.tick(now);
+        }
+        prop_assert!(fleet.is_at_rest());
+    }
+
     #[test]
     fn a_reload_of_an_equal_configuration_yields_no_action_whatever_went_before(
         inputs in prop::collection::vec((0usize..3, 0u8..6, 0u64..5), 0..40)

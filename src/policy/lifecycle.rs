@@ -184,6 +184,13 @@ impl Life {
         }
     }
 
+    /// It was told to end, or has ended but for what it left behind: another stop changes nothing.
+    pub fn is_ending(&self) -> bool {
+        let ends =
+            matches!(self.phase, Phase::Stopping(_) | Phase::Stopped | Phase::Fatal | Phase::Exited { again: false });
+        self.wanted == Wanted::Down && ends
+    }
+
     /// When time alone will change something.
     pub fn deadline(&self, watch: &Watch) -> Option<Moment> {
         match self.phase {

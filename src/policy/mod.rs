@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod exposure;
 pub mod fleet;
 pub mod lifecycle;
 pub mod permission;

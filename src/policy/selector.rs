@@ -2,10 +2,9 @@
 //! glob over program names or process names, `all`.
 #![forbid(unsafe_code)]
 
-use glob::Pattern;
-
 use crate::model::id::ProcessId;
 use crate::model::program::Program;
+use crate::model::selector::Selector;
 
 /// Nothing matches; the nearest name, if one is near.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,9 +24,9 @@ pub fn select<'a>(
     let mut chosen: Vec<ProcessId> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for selector in selectors {
-        let matcher = Matcher::new(selector);
+        let matcher = Selector::new(selector);
         let mut any = false;
-        for (id, program) in all.clone().filter(|(id, program)| matcher.matches(id, program)) {
+        for (id, program) in all.clone().filter(|(id, program)| matcher.matches(id, program.group_name.as_deref())) {
             any = true;
             let _ = program;
             if seen.insert(id) {
@@ -40,47 +39,6 @@ pub fn select<'a>(
         }
     }
     Ok(chosen)
-}
-
-enum Matcher<'s> {
-    All,
-    Instance(&'s str, u32),
-    /// A program or a group by its plain name.
-    Name(&'s str),
-    Glob(Pattern),
-    Nothing,
-}
-
-impl<'s> Matcher<'s> {
-    fn new(selector: &'s str) -> Self {
-        if selector == "all" {
-            return Self::All;
-        }
-        if let Some((program, instance)) = selector.split_once(':') {
-            if matches!(instance, "*" | "") && !program.contains(['*', '?', '[']) {
-                return Self::Name(program);
-            }
-            if let Ok(number) = instance.parse::<u32>()
-                && !program.contains(['*', '?', '['])
-            {
-                return Self::Instance(program, number);
-            }
-        }
-        if selector.contains(['*', '?', '[']) {
-            return Pattern::new(selector).map_or(Self::Nothing, Self::Glob);
-        }
-        if selector.contains(':') { Self::Nothing } else { Self::Name(selector) }
-    }
-
-    fn matches(&self, id: &ProcessId, program: &Program) -> bool {
-        match self {
-            Self::All => true,
-            Self::Instance(name, instance) => id.program.as_str() == *name && id.instance == *instance,
-            Self::Name(name) => id.program.as_str() == *name || program.group_name.as_deref() == Some(*name),
-            Self::Glob(pattern) => pattern.matches(id.program.as_str()) || pattern.matches(&id.to_string()),
-            Self::Nothing => false,
-        }
-    }
 }
 
 /// The known name most like `wanted`, if it is like it at all.

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::authority::Verb;
+pub use crate::model::boundary::{Check, Grant, Level, Live, Settings};
 use crate::model::event::{Event, wall_time};
 use crate::model::id::ProgramName;
 pub use crate::model::plan::Plan;
@@ -20,6 +21,7 @@ pub const INTERFACE: &str = "io.taskmaster.Control";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
     Status,
+    Security,
     Start,
     Stop,
     Restart,
@@ -33,8 +35,9 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
+        Self::Security,
         Self::Start,
         Self::Stop,
         Self::Restart,
@@ -50,6 +53,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Status => "Status",
+            Self::Security => "Security",
             Self::Start => "Start",
             Self::Stop => "Stop",
             Self::Restart => "Restart",
@@ -66,7 +70,7 @@ impl Method {
     /// What a client must be allowed for it.
     pub fn verb(self) -> Verb {
         match self {
-            Self::Status | Self::Events => Verb::Status,
+            Self::Status | Self::Security | Self::Events => Verb::Status,
             Self::Start => Verb::Start,
             Self::Stop => Verb::Stop,
             Self::Restart => Verb::Restart,
@@ -132,6 +136,59 @@ pub struct StatusReply {
 pub struct StatusCall {
     #[serde(default)]
     pub selectors: Vec<String>,
+}
+
+/// The most processes in one answer of `Security`: the core reads several files of /proc for each.
+pub const SECURITY_PAGE: usize = 32;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityCall {
+    #[serde(default)]
+    pub selectors: Vec<String>,
+    /// Goes on behind this process, which an earlier answer had as its `next`.
+    #[serde(default)]
+    pub after: Option<String>,
+}
+
+/// Programs by name, with at most [`SECURITY_PAGE`] processes.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct SecurityReply {
+    pub programs: Vec<ProgramSecurity>,
+    /// Where to go on: there are more processes, maybe of the last program here. Null: that was all.
+    pub next: Option<String>,
+}
+
+/// A program as exposed as the worst of its processes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProgramSecurity {
+    pub program: ProgramName,
+    /// The configured user, or the supervisor's own.
+    pub user: String,
+    /// 0.0 to 10.0.
+    pub exposure: f64,
+    pub level: Level,
+    /// How many checks found something.
+    pub findings: u32,
+    pub settings: Settings,
+    pub processes: Vec<ProcessSecurity>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProcessSecurity {
+    /// The name people see.
+    pub process: String,
+    /// Null when the program does not run: then the checks are about what is configured.
+    pub pid: Option<i32>,
+    pub exposure: f64,
+    pub level: Level,
+    pub findings: u32,
+    /// What the kernel says of it. Null when it does not run.
+    pub kernel: Option<Live>,
+    /// What it was given at its start. Null when it does not run.
+    pub granted: Option<Grant>,
+    /// The worst first.
+    pub checks: Vec<Check>,
 }
 
 /// Start, stop or restart.
@@ -343,6 +400,94 @@ type Process (
   reason: ?string
 )
 
+type Limit (soft: ?int, hard: ?int)
+
+type Ids (real: int, effective: int, saved: int, filesystem: int)
+
+type CapabilitySets (
+  effective: []string,
+  permitted: []string,
+  inheritable: []string,
+  bounding: []string,
+  ambient: []string
+)
+
+# What the kernel says of a live process.
+type Kernel (
+  uid: Ids,
+  gid: Ids,
+  groups: []int,
+  capabilities: CapabilitySets,
+  other_user_namespace: bool,
+  no_new_privileges: bool,
+  seccomp: string,
+  umask: ?string,
+  limits: [string]Limit,
+  control_group: ?string,
+  own_control_group: ?bool
+)
+
+# Who can change a file besides root. The path only for who may `config`.
+type FileFact (role: string, path: ?string, by_user: bool, by_others: bool)
+
+# What a process was given at its start; null capabilities: nothing was taken from it.
+type Grant (
+  uid: int,
+  gid: int,
+  groups: ?[]int,
+  capabilities: ?[]string,
+  bounding: ?[]string,
+  no_new_privileges: bool,
+  files: []FileFact
+)
+
+type Settings (
+  root: bool,
+  nobody: bool,
+  capabilities: ?[]string,
+  capability_bounding: ?[]string,
+  no_new_privileges: bool,
+  umask: string,
+  limits: [string]Limit,
+  keyring: string,
+  mdwe: bool,
+  inherits_environment: bool,
+  kill_mode: string,
+  restrict_paths: bool
+)
+
+type Check (
+  name: string,
+  weight: int,
+  badness: int,
+  range: int,
+  exposure: float,
+  mismatch: bool,
+  description: string,
+  key: ?string
+)
+
+type ProcessSecurity (
+  process: string,
+  pid: ?int,
+  exposure: float,
+  level: string,
+  findings: int,
+  kernel: ?Kernel,
+  granted: ?Grant,
+  checks: []Check
+)
+
+type ProgramSecurity (
+  program: string,
+  user: string,
+  exposure: float,
+  level: string,
+  findings: int,
+  settings: Settings,
+  processes: []ProcessSecurity
+)
+
 type ChangeResult (process: string, outcome: string, detail: ?string)
 
 type Plan (
@@ -380,6 +525,10 @@ type Event (
 
 # The processes that the selectors name; without selectors, all.
 method Status(selectors: ?[]string) -> (processes: []Process)
+
+# What these run with and what of the boundary around them is missing, some processes an answer: go on
+# with `after` as long as `next` is not null.
+method Security(selectors: ?[]string, after: ?string) -> (programs: []ProgramSecurity, next: ?string)
 
 method Start(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
 method Stop(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
@@ -421,7 +570,8 @@ mod tests {
     fn every_method_and_error_stands_in_the_description() {
         for method in Method::ALL {
             assert!(DESCRIPTION.contains(&format!("method {}(", method.name())), "{}", method.name());
-            let verb = if method == Method::Events { "status".to_owned() } else { method.name().to_lowercase() };
+            let with_status = matches!(method, Method::Events | Method::Security);
+            let verb = if with_status { "status".to_owned() } else { method.name().to_lowercase() };
             assert_eq!(method.verb().name(), verb);
         }
         for error in ["NoSuchProgram", "NotPermitted", "ConfigRejected", "ShuttingDown", "Failed", "Busy"] {

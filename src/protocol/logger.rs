@@ -29,7 +29,7 @@ pub enum ToLogger {
     Kept { sink: SinkId },
     /// Nobody writes to it any more.
     Close { sink: SinkId },
-    /// A new pipe. Descriptor: its read end. Without a sink the bytes only feed the tail.
+    /// A new pipe or terminal. Descriptor: its read end, or its master. Without a sink the bytes only feed the tail.
     Stream { stream: StreamId, tail: TailId, process: String, channel: Channel, sink: Option<SinkId> },
     /// Too many pipes of ended lives are held open by somebody else: write what is in this one, and close it.
     Abandon { stream: StreamId },

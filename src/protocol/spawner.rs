@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::boundary::Grant;
 use crate::model::capability::CapabilitySet;
 use crate::model::id::Account;
-use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource};
-use crate::model::stage::StartFailure;
+use crate::model::program::{IoPriority, Keyring, Limit, OnSupervisorDeath, Resource, RestrictPaths};
+use crate::model::stage::{Stage, StartFailure};
 use crate::model::template::Template;
 
 /// The core's name for one request; never used twice in a run.
@@ -63,6 +64,8 @@ pub struct StartSpec {
     pub capability_bounding: Option<CapabilitySet>,
     pub keyring: Keyring,
     pub mdwe: bool,
+    /// Needs `no_new_privileges`.
+    pub restrict_paths: Option<RestrictPaths>,
     pub ioprio: Option<IoPriority>,
     pub cpu_affinity: Option<BTreeSet<u16>>,
     pub nice: Option<i32>,
@@ -70,10 +73,14 @@ pub struct StartSpec {
     pub on_supervisor_death: OnSupervisorDeath,
     /// The stop signal's number, sent by the kernel when the core dies.
     pub death_signal: i32,
+    /// The first passed descriptor becomes the controlling terminal.
+    pub tty: bool,
     /// Where each passed descriptor goes; standard ones that are not named get /dev/null.
     pub descriptors: Vec<Target>,
     /// Log files to open; their descriptors come back in [`Report::Opened`].
     pub files: Vec<OpenFile>,
+    /// Every log file it has, those that are open already included: to be judged, not opened.
+    pub logs: Vec<Template>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -145,6 +152,12 @@ pub enum Report {
     Opened {
         sinks: Vec<SinkId>,
     },
+    /// A step begins that others can make last: an account database, a network directory.
+    Reached(Stage),
+    /// `restrict_paths` is not enforced as asked, and this is why; the start goes on.
+    Unrestricted(String),
+    /// What a program has been given, once no step is left that could change it.
+    Granted(Box<Grant>),
     /// The next thing is execve; what ends the socket now is its success.
     Executing,
     Failed(StartFailure),

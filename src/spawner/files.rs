@@ -23,7 +23,8 @@ pub struct Located<'a> {
 
 /// The clone's whole job for a rotation or a reopening.
 pub fn open_or_rotate(spec: &FilesSpec, reporter: &Reporter) -> Result<(), StartFailure> {
-    let who = identity::find(&spec.identity)?;
+    let who = identity::find(&spec.identity, reporter)?;
+    reporter.reached(Stage::Output);
     let located = locate(&spec.file, &who)?;
     let opened = if located.is_roots() {
         located.open_as_root(&who, spec.rotate)?

@@ -7,7 +7,7 @@ use crate::protocol::spawner::Identity;
 use crate::system::account::{self, Person};
 use crate::system::credentials;
 
-use super::report::failure;
+use super::report::{Reporter, failure};
 
 /// Who the clone will be.
 pub enum Who {
@@ -42,7 +42,7 @@ impl Who {
 }
 
 /// Looks the identity up.
-pub fn find(identity: &Identity) -> Result<Who, StartFailure> {
+pub fn find(identity: &Identity, reporter: &Reporter) -> Result<Who, StartFailure> {
     match identity {
         Identity::Unchanged => Ok(Who::Same),
         Identity::Worker { uid, gid } => Ok(Who::Other(Person {
@@ -54,6 +54,7 @@ pub fn find(identity: &Identity) -> Result<Who, StartFailure> {
             shell: "/bin/false".to_owned(),
         })),
         Identity::Account { user, group, groups } => {
+            reporter.reached(Stage::Account);
             account::look_up(user, group.as_ref(), groups.as_deref()).map(Who::Other).map_err(|unknown| StartFailure {
                 stage: Stage::Account,
                 errno: unknown.errno,

@@ -7,11 +7,13 @@
 //!
 //! It keeps no state and decides nothing. When the core is gone, it ends.
 
+mod boundary;
 mod environment;
 mod files;
 mod identity;
 mod privilege;
 mod report;
+mod restrict;
 mod start;
 
 use std::os::fd::{AsFd, OwnedFd};

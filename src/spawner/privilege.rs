@@ -38,6 +38,21 @@ impl Privileges {
         Self { kept, bounding, exact, root, no_new_privileges: spec.no_new_privileges.unwrap_or(!root) }
     }
 
+    /// All that the program can have once it is executed. `None`: nothing is taken from it.
+    pub fn wanted(&self) -> Option<CapabilitySet> {
+        let root = self.bounding.unwrap_or(self.kept);
+        self.exact.then_some(if self.root { root } else { self.kept })
+    }
+
+    /// What it can ever have. `None`: as [`Self::wanted`].
+    pub fn bounding(&self) -> Option<CapabilitySet> {
+        self.bounding
+    }
+
+    pub fn no_new_privileges(&self) -> bool {
+        self.no_new_privileges
+    }
+
     /// The part that needs the rights that are being given up.
     pub fn prepare(&self) -> Step {
         let Some(bounding) = self.bounding else { return Ok(()) };
@@ -62,11 +77,8 @@ impl Privileges {
 
     /// The part that the change of user would undo.
     pub fn settle(&self) -> Step {
-        if !self.exact {
-            return Ok(());
-        }
-        let (wanted, ambient) =
-            if self.root { (self.bounding.unwrap_or(self.kept), CapabilitySet::EMPTY) } else { (self.kept, self.kept) };
+        let Some(wanted) = self.wanted() else { return Ok(()) };
+        let ambient = if self.root { CapabilitySet::EMPTY } else { self.kept };
         let step = |error: &std::io::Error| failure(Stage::Capabilities, format!("({wanted})"), error);
         capability::set_exactly(wanted, ambient).map_err(|error| step(&error))?;
         capability::keep_over_change_of_user(false).map_err(|error| step(&error))

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::model::boundary::Grant;
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Report, SinkId};
 use crate::system::{socket, stdio};
@@ -37,6 +38,29 @@ impl Reporter {
         Ok(())
     }
 
+    /// Says that a step begins which others can make last, so that a start that took too long can tell where.
+    pub fn reached(&self, stage: Stage) {
+        self.send(&Report::Reached(stage), &[]);
+    }
+
+    /// The program runs with less restriction than is configured, which the configuration permits.
+    pub fn unrestricted(&self, why: String) -> Result<(), StartFailure> {
+        socket::send(&self.socket, &encode(&Report::Unrestricted(why)), &[])
+            .map_err(|error| failure(Stage::Spawner, "", &error))
+    }
+
+    /// What the program has been given.
+    pub fn granted(&self, mut grant: Grant) -> Result<(), StartFailure> {
+        let mut bytes = encode(&Report::Granted(Box::new(grant.clone())));
+        if bytes.len() > socket::PACKET_MAX {
+            // Paths and groups beyond all measure: the rest is what counts.
+            grant.files.clear();
+            grant.groups = None;
+            bytes = encode(&Report::Granted(Box::new(grant)));
+        }
+        socket::send(&self.socket, &bytes, &[]).map_err(|error| failure(Stage::Spawner, "", &error))
+    }
+
     /// The last word before the program runs. If nobody listens any more, the start was given up, or the
     /// core is gone: then there is nobody to run for.
     pub fn executing(&self) -> Result<(), StartFailure> {
@@ -51,6 +75,12 @@ impl Reporter {
     /// If nobody listens any more, there is nobody to tell.
     fn send(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
         let _ = socket::send(&self.socket, &encode(report), descriptors);
+    }
+}
+
+impl AsFd for Reporter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

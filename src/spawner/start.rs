@@ -9,15 +9,18 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
+use crate::model::id::Account;
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{Command, SinkId, StartSpec, Target};
-use crate::system::{credentials, execute, file, limits, schedule, signals, stdio};
+use crate::system::{account, credentials, execute, file, limits, pty, schedule, signals, stdio};
 
+use super::boundary;
 use super::environment::Environment;
 use super::files::{self, Located};
 use super::identity::{self, Who};
 use super::privilege::{self, Privileges};
 use super::report::{Reporter, errno, failure};
+use super::restrict;
 
 type Step = Result<(), StartFailure>;
 
@@ -27,16 +30,17 @@ pub fn become_program(
     reporter: &Reporter,
     mut descriptors: Vec<OwnedFd>,
 ) -> Result<Infallible, StartFailure> {
-    close_on_exec(3)?;
+    close_on_exec(3, reporter)?;
     reset_signals()?;
     leave_the_session()?;
-    let who = identity::find(&spec.identity)?;
+    let who = identity::find(&spec.identity, reporter)?;
     identity::refuse_worker(&who, &spec.kept_uids)?;
     let executable = match spec.command {
         Command::Worker { .. } if !descriptors.is_empty() => Some(descriptors.remove(0)),
         Command::Worker { .. } | Command::Words(_) => None,
     };
-    let logs = locate_logs(spec, &who)?;
+    take_terminal(spec, &who, &descriptors)?;
+    let logs = locate_logs(spec, &who, reporter)?;
     let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who, None))?;
     let executable = connect(spec, &who, descriptors, executable)?;
     set_priority(spec)?;
@@ -52,17 +56,21 @@ pub fn become_program(
     opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who, None))?);
     reporter.opened(&opened)?;
     drop(opened);
-    enter_directory(spec, &who)?;
+    enter_directory(spec, &who, reporter)?;
     privilege::give_up_new(spec, &who)?;
-    close_on_exec(first_free(spec))?;
+    if matches!(spec.command, Command::Words(_)) {
+        reporter.granted(boundary::grant(spec, &who, &privileges))?;
+    }
+    let restriction = restrict::to_listed_paths(spec, &who, reporter)?;
+    close_on_exec(first_free(spec), reporter)?;
     unblock_signals()?;
     reporter.executing()?;
-    execute(spec, &who, executable.as_ref())
+    execute(spec, &who, executable.as_ref()).map_err(|failure| restriction.explain(failure))
 }
 
 /// Whatever was inherited, or opened by a library meanwhile, ends with the execution.
-fn close_on_exec(first: i32) -> Step {
-    stdio::close_on_exec_from(first, None).map_err(|error| failure(Stage::Descriptors, "", &error))
+fn close_on_exec(first: i32, reporter: &Reporter) -> Step {
+    stdio::close_on_exec_from(first, reporter).map_err(|error| failure(Stage::Descriptors, "", &error))
 }
 
 /// The first number above those that the program is given.
@@ -80,7 +88,25 @@ fn leave_the_session() -> Step {
     credentials::new_session().map_err(|error| failure(Stage::Session, "", &error))
 }
 
-fn locate_logs<'a>(spec: &'a StartSpec, who: &Who) -> Result<Vec<Located<'a>>, StartFailure> {
+/// After that of the new session, because only who leads one without a terminal can have one.
+fn take_terminal(spec: &StartSpec, who: &Who, descriptors: &[OwnedFd]) -> Step {
+    if !spec.tty {
+        return Ok(());
+    }
+    let stage = |error: &std::io::Error| failure(Stage::Tty, "", error);
+    let Some(terminal) = descriptors.first() else { return Err(errno(Stage::Tty, "", Errno::EBADF)) };
+    if account::own_uid().is_root() {
+        let uid = who.person().map_or_else(account::own_uid, |person| person.uid);
+        let group = account::group_id(&Account::Name("tty".to_owned())).ok();
+        pty::give(terminal, uid, group).map_err(|error| stage(&error))?;
+    }
+    pty::make_controlling(terminal).map_err(|error| stage(&error))
+}
+
+fn locate_logs<'a>(spec: &'a StartSpec, who: &Who, reporter: &Reporter) -> Result<Vec<Located<'a>>, StartFailure> {
+    if !spec.files.is_empty() {
+        reporter.reached(Stage::Output);
+    }
     spec.files.iter().map(|file| files::locate(file, who)).collect()
 }
 
@@ -110,8 +136,9 @@ fn connect(
     for (descriptor, Target(target)) in descriptors.into_iter().zip(&spec.descriptors) {
         if program {
             stdio::set_nonblocking(&descriptor, false).map_err(|error| stage(&error))?;
-            if let Some(person) = who.person().filter(|person| !person.uid.is_root())
-                && crate::system::account::own_uid().is_root()
+            if !spec.tty
+                && let Some(person) = who.person().filter(|person| !person.uid.is_root())
+                && account::own_uid().is_root()
             {
                 file::give(&descriptor, person.uid, person.gid).map_err(|error| stage(&error))?;
             }
@@ -169,8 +196,9 @@ fn set_death_signal(spec: &StartSpec) -> Step {
 }
 
 /// As the user: a directory that the user may not enter is not entered.
-fn enter_directory(spec: &StartSpec, who: &Who) -> Step {
+fn enter_directory(spec: &StartSpec, who: &Who, reporter: &Reporter) -> Step {
     let Some(directory) = &spec.workingdir else { return Ok(()) };
+    reporter.reached(Stage::Chdir);
     let home = who.person().map_or("/", |person| person.home.as_str());
     let path = directory.render(&who.name(), home);
     execute::enter_directory(&path).map_err(|error| errno(Stage::Chdir, &path, error))

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::model::boundary::Grant;
 use crate::model::exit::ExitStatus;
 use crate::model::id::{Pid, ProcessId};
 use crate::model::signal::Signal;
@@ -25,6 +26,9 @@ use super::role::Role;
 /// How long a start may take, from the request to the execution: an account database or a network
 /// directory that does not answer costs this much, and only this start.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// More than any start has to say: each is looked at in one go.
+const REPORTS_MAX: usize = 64;
 
 /// What a clone is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +47,8 @@ pub enum News {
         sink: SinkId,
         file: Rc<OwnedFd>,
     },
+    /// Its `restrict_paths` is not enforced as asked, for this reason.
+    Unrestricted(String),
     Executed,
     /// It was killed before it could say a word.
     Stillborn,
@@ -62,7 +68,13 @@ struct Clone {
     /// `None` once the clone has closed it, by executing or ending.
     report: Option<(OwnedFd, u64)>,
     born: Option<Pid>,
+    reports: usize,
+    /// The last step that it began and that could take long.
+    reached: Option<Stage>,
     process: Option<(Pid, OwnedFd, u64)>,
+    unrestricted: Option<String>,
+    /// What it said that it was given.
+    grant: Option<Rc<Grant>>,
     executing: bool,
     executed: bool,
     failure: Option<StartFailure>,
@@ -75,6 +87,32 @@ struct Clone {
     /// Kill what is left of its process group before it is reaped: after that, its number means nothing
     /// on a kernel that cannot signal a group by pidfd.
     sweep: bool,
+}
+
+impl Clone {
+    /// What a report says, if the clone may say it.
+    fn judge(&mut self, bytes: &[u8]) -> Result<Report, StartFailure> {
+        let report = serde_json::from_slice(bytes)
+            .map_err(|_| words(Stage::Spawner, "the clone reported something that makes no sense"))?;
+        self.reports += 1;
+        if self.reports > REPORTS_MAX {
+            return Err(words(Stage::Spawner, "the clone reported more than a start has steps"));
+        }
+        Ok(report)
+    }
+
+    /// It must not become the program, or it is not known whether it has. The first reason counts.
+    fn fail(&mut self, failure: StartFailure) {
+        self.failure.get_or_insert(failure);
+        self.kill();
+    }
+
+    /// If it is known yet: else that is made up for when it is.
+    fn kill(&self) {
+        if let Some((_, pidfd, _)) = &self.process {
+            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
+        }
+    }
 }
 
 /// All clones that have not ended.
@@ -117,7 +155,11 @@ impl Clones {
             purpose,
             report: Some((ours, token)),
             born: None,
+            reports: 0,
+            reached: None,
             process: None,
+            unrestricted: None,
+            grant: None,
             executing: false,
             executed: false,
             failure: None,
@@ -159,11 +201,9 @@ impl Clones {
                 clone.process = Some((pid, pidfd, 0));
             }
         }
-        if clone.failure.is_some()
-            && let Some((_, pidfd, _)) = &clone.process
-        {
+        if clone.failure.is_some() {
             // Its report made no sense, or it has failed already: it must not become the program.
-            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
+            clone.kill();
         }
         self.by_pid.insert(pid.0, ticket);
         self.advance(reactor, ticket);
@@ -195,26 +235,19 @@ impl Clones {
 
     fn drain_report(&mut self, reactor: &mut Reactor, ticket: Ticket) {
         let Some(clone) = self.all.get_mut(&ticket) else { return };
-        while let Some((report, token)) = &clone.report {
+        while let Some((report, _)) = &clone.report {
             let packet = match socket::receive(report) {
                 Ok(Some(packet)) => packet,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                end => {
-                    if end.is_err() {
-                        // It was cut: descriptors got lost on the way. What became of the clone is not known.
-                        clone.failure = Some(words(Stage::Prepare, "the supervisor has no descriptors left"));
-                        if let Some((_, pidfd, _)) = &clone.process {
-                            let _ = process::signal(pidfd.as_fd(), Signal::KILL);
-                        }
-                    }
-                    reactor.remove(report, *token);
-                    clone.report = None;
-                    clone.executed = clone.executing && clone.failure.is_none();
-                    self.deadlines.remove(&(clone.deadline, ticket));
-                    return;
+                Ok(None) => break,
+                Err(_) => {
+                    // It was cut, or descriptors got lost on the way. What became of the clone is not known.
+                    let error = "a report was cut: it was too long, or the supervisor has no descriptors left";
+                    clone.fail(words(Stage::Prepare, error));
+                    break;
                 }
             };
-            match serde_json::from_slice::<Report>(&packet.bytes) {
+            match clone.judge(&packet.bytes) {
                 Ok(Report::Born) => clone.born = packet.sender,
                 Ok(Report::Opened { sinks }) => {
                     for (sink, file) in sinks.into_iter().zip(packet.descriptors) {
@@ -222,12 +255,26 @@ impl Clones {
                         self.news.push_back((ticket, clone.purpose.clone(), news));
                     }
                 }
-                Ok(Report::Executing) => clone.executing = true,
+                Ok(Report::Reached(stage)) => clone.reached = Some(stage),
+                Ok(Report::Unrestricted(why)) => clone.unrestricted = Some(why),
+                Ok(Report::Granted(grant)) => clone.grant = Some(Rc::from(grant)),
+                Ok(Report::Executing) => {
+                    clone.executing = true;
+                    clone.reached = Some(Stage::Exec);
+                }
                 Ok(Report::Failed(failure)) => clone.failure = Some(failure),
-                Err(_) => {
-                    clone.failure = Some(words(Stage::Spawner, "the clone reported something that makes no sense"));
+                Err(failure) => {
+                    clone.fail(failure);
+                    break;
                 }
             }
+        }
+        let Some((report, token)) = clone.report.take() else { return };
+        reactor.remove(&report, token);
+        clone.executed = clone.executing && clone.failure.is_none();
+        // One that only closed it must still end in time.
+        if clone.executed {
+            self.deadlines.remove(&(clone.deadline, ticket));
         }
     }
 
@@ -292,6 +339,9 @@ impl Clones {
             clone.told_cloned = true;
             tell(News::Cloned);
         }
+        if let Some(why) = clone.unrestricted.take() {
+            tell(News::Unrestricted(why));
+        }
         if clone.executed && !clone.told_executed {
             clone.told_executed = true;
             tell(News::Executed);
@@ -349,6 +399,12 @@ impl Clones {
         clone.process.as_ref().map(|(_, pidfd, _)| pidfd.as_fd())
     }
 
+    /// What a process was given at its start, once it was executed.
+    pub fn grant_of(&self, id: &ProcessId) -> Option<&Grant> {
+        let clone = self.all.get(self.by_process.get(id)?)?;
+        clone.grant.as_deref().filter(|_| clone.executed)
+    }
+
     /// The pid and pidfd of a clone, whatever it is for.
     pub fn pidfd(&self, ticket: Ticket) -> Option<(Pid, BorrowedFd<'_>)> {
         self.all.get(&ticket)?.process.as_ref().map(|(pid, pidfd, _)| (*pid, pidfd.as_fd()))
@@ -376,12 +432,10 @@ impl Clones {
             self.deadlines.pop_first();
             let Some(clone) = self.all.get_mut(&ticket) else { continue };
             let seconds = START_TIMEOUT.as_secs();
-            let failure = words(Stage::Timeout, &format!("the program was not executed within {seconds} s"));
+            let at = clone.reached.map_or(String::new(), |stage| format!(", it came as far as {}", stage.words()));
+            let failure = words(Stage::Timeout, &format!("the program was not executed within {seconds} s{at}"));
             match &clone.process {
-                Some((_, pidfd, _)) => {
-                    clone.failure = Some(failure);
-                    let _ = process::signal(pidfd.as_fd(), Signal::KILL);
-                }
+                Some(_) => clone.fail(failure),
                 None => {
                     spawner_hangs |= !clone.orphaned;
                     self.conclude(reactor, ticket, News::Failed(failure));
@@ -397,26 +451,5 @@ fn words(stage: Stage, error: &str) -> StartFailure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::id::ProgramName;
-    use crate::system::clock;
-
-    #[test]
-    fn a_clone_that_comes_after_its_start_was_given_up_is_killed() {
-        let mut reactor = Reactor::new().expect("a reactor");
-        let mut clones = Clones::default();
-        let id = ProcessId::new(&ProgramName::new("web").expect("a name"), 0);
-        let now = clock::now();
-        let (ticket, _report) = clones.announce(&mut reactor, Purpose::Process(id), false, now).expect("descriptors");
-        clones.time_out(&mut reactor, now + START_TIMEOUT);
-        assert!(matches!(clones.next_news(), Some((_, _, News::Failed(failure))) if failure.stage == Stage::Timeout));
-
-        let mut late = std::process::Command::new("sleep").arg("1000").spawn().expect("a process");
-        let pid = Pid(i32::try_from(late.id()).expect("a pid"));
-        clones.cloned(&mut reactor, ticket, pid, process::open(pid).expect("a pidfd"));
-        let status = late.wait().expect("it ends");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGKILL));
-        assert!(clones.next_news().is_none());
-    }
-}
+#[path = "clones_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::config::Config;
 use crate::model::authority::Verb;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::{Pid, ProcessId, Uid};
+use crate::model::notify::About;
 use crate::model::program::{KillMode, Program};
 use crate::model::signal::Signal;
 use crate::model::stage::{Stage, StartFailure};
@@ -21,12 +23,13 @@ use crate::policy::fleet::{Fleet, Order};
 use crate::policy::lifecycle::{Act, Input, Notice};
 use crate::policy::permission::{self, Rules};
 use crate::protocol::control::Channel;
-use crate::protocol::spawner::{Answer, Job, Request, Target};
+use crate::protocol::spawner::{Answer, Job, Request};
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
-use crate::system::{clock, process, stdio};
+use crate::system::{clock, process};
 use crate::worker::channel::{ChannelError, Passed};
 
+use super::alerts::Alerts;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
@@ -57,7 +60,11 @@ pub struct Core {
     pub(super) executables: Executables,
     pub(super) output: Output,
     pub(super) planned: BTreeMap<ProcessId, Vec<Planned>>,
+    /// The terminals of processes that run. As long as it is open here, a terminal does not end because its
+    /// program closes it for a while.
+    pub(super) terminals: BTreeMap<ProcessId, Rc<OwnedFd>>,
     pub(super) journal: Journal,
+    pub(super) alerts: Alerts,
     pub(super) event_log: Rc<OwnedFd>,
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
@@ -128,9 +135,13 @@ impl Core {
                 }
                 self.input(id, Input::Cloned);
             }
+            News::Unrestricted(why) => self.tell_unrestricted(id, &why),
             News::Executed => {
                 let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
-                for planned in self.planned.remove(id).unwrap_or_default() {
+                for mut planned in self.planned.remove(id).unwrap_or_default() {
+                    if let Some(terminal) = planned.terminal.take() {
+                        self.terminals.insert(id.clone(), terminal);
+                    }
                     for message in self.output.attach(id, &shown, planned) {
                         self.tell_logger(message);
                     }
@@ -147,6 +158,7 @@ impl Core {
                 self.input(id, Input::StartFailed(failure));
             }
             News::Exited { status, pidfd } => {
+                self.terminals.remove(id);
                 let tree = self.fleet.member(id).map_or(KillMode::Tree, |member| member.program.watch.kill_mode);
                 let rest = self.remains.look(id, pidfd, tree, clock::now());
                 self.input(id, Input::Exited { status, rest });
@@ -193,23 +205,12 @@ impl Core {
         self.pids.remove(id);
         self.remains.give_up(id);
         let mut spec = spec::start(&self.own, program, id);
-        let mut passed: Vec<Passed> = Vec::new();
-        let mut planned = Vec::new();
-        for (channel, target) in [(Channel::Stdout, 1), (Channel::Stderr, 2)] {
-            let log_dir = &self.config.supervisor.log_dir;
-            let Some(sink) = self.output.sink_for(log_dir, program, id, channel) else { continue };
-            let (read, write) = stdio::output_pipe().map_err(prepare)?;
-            spec.files.extend(self.output.to_open(sink).filter(|file| !spec.files.contains(file)));
-            spec.descriptors.push(Target(target));
-            passed.push(Rc::new(write));
-            planned.push(Planned { channel, sink, read_end: Rc::new(read) });
-        }
-        if matches!(program.exec.stderr, crate::model::program::ErrorOutput::Stdout)
-            && let Some(stdout) = passed.first().cloned()
-        {
-            spec.descriptors.push(Target(2));
-            passed.push(stdout);
-        }
+        spec.logs = [Channel::Stdout, Channel::Stderr]
+            .into_iter()
+            .filter_map(|channel| spec::log_file(&self.config.supervisor.log_dir, program, id, channel))
+            .collect();
+        let log_dir = &self.config.supervisor.log_dir;
+        let (mut passed, planned) = self.output.connect(log_dir, program, id, &mut spec)?;
         let sweep = self.remains.needs_sweep() && program.watch.kill_mode != KillMode::Process;
         let purpose = Purpose::Process(id.clone());
         let (ticket, report) =
@@ -258,7 +259,11 @@ impl Core {
     pub(super) fn hear_spawner(&mut self, event: Event) {
         let Some(spawner) = &mut self.spawner else { return };
         let mut alive = if event.writable { spawner.flush() } else { Ok(()) };
-        while alive.is_ok() {
+        // A budget per turn, as for the workers.
+        for _ in 0..256 {
+            if alive.is_err() {
+                break;
+            }
             match spawner.receive() {
                 Ok(Some(answer)) => match (answer.message, answer.descriptors.into_iter().next()) {
                     (Answer::Cloned { ticket, pid }, Some(pidfd)) => {
@@ -274,6 +279,9 @@ impl Core {
                 Ok(None) => return,
                 Err(error) => alive = Err(error),
             }
+        }
+        if alive.is_ok() {
+            return;
         }
         // It is gone, or is given up: programs do not notice, and the next start brings a new one.
         if let Some(spawner) = self.spawner.take() {
@@ -318,10 +326,26 @@ impl Core {
             tries_max: notice.attempt.map(|_| program.watch.startretries),
             stage: failure.map(|failure| failure.stage),
             errno: failure.map(|failure| failure.errno).filter(|errno| *errno != 0),
+            channel: None,
             message: failure.map(ToString::to_string).or_else(|| notice.message.clone()),
         };
         self.waiters.observe(id, notice);
-        self.record_of(Some(program), notice.kind, facts);
+        self.record_of(Some((id, program)), notice.kind, facts);
+    }
+
+    /// The kernel cannot enforce what is configured, and the configuration lets the program run all the same.
+    fn tell_unrestricted(&mut self, id: &ProcessId, why: &str) {
+        let Some(program) = self.fleet.member(id).map(|member| Arc::clone(&member.program)) else { return };
+        let facts = Facts {
+            program: Some(id.program.clone()),
+            process: Some(id.shown(program.numprocs)),
+            pid: self.pids.get(id).map(|pid| pid.0),
+            user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
+            stage: Some(Stage::RestrictPaths),
+            message: Some(format!("`restrict_paths` is not enforced as configured: {why}")),
+            ..Facts::default()
+        };
+        self.record_of(Some((id, &program)), Kind::ProcessUnrestricted, facts);
     }
 
     /// Records an event, and tells it to whoever listens.
@@ -330,8 +354,9 @@ impl Core {
     }
 
     /// Records an event about this program as it was then: it may be forgotten by now.
-    fn record_of(&mut self, program: Option<&Program>, kind: Kind, facts: Facts) {
-        let event = self.journal.record(kind, facts);
+    fn record_of(&mut self, about: Option<(&ProcessId, &Program)>, kind: Kind, facts: Facts) {
+        let program = about.map(|(_, program)| program);
+        let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;
         self.control.tell(&mut self.reactor, &event, |peer| rules.may(peer, Verb::Status, target));
@@ -381,5 +406,15 @@ impl Core {
     pub fn follow(&mut self, client: ClientId, first: &impl Serialize) {
         self.control.partial(&mut self.reactor, client, first);
         self.control.follow(client);
+    }
+}
+
+/// What the notifier has to know of an event's program.
+fn about_of(id: &ProcessId, program: &Program) -> About {
+    About {
+        program: program.name.clone(),
+        instance: id.instance,
+        group_name: program.group_name.clone(),
+        alerts: program.alerts.clone(),
     }
 }

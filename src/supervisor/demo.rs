@@ -60,6 +60,14 @@ impl Files for BuiltIn {
     fn exists(&mut self, _path: &Path) -> bool {
         true
     }
+
+    fn secret(&mut self, _path: &Path) -> Result<(), String> {
+        Err("the demo has no secrets".to_owned())
+    }
+
+    fn is_private(&mut self, _path: &Path) -> bool {
+        true
+    }
 }
 
 impl Demo {

@@ -115,11 +115,11 @@ impl Core {
                 let words = format!("the event log is written again; {missing} events are missing there");
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
+            FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
+            FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
+            FromNotifier::Lost { messages, why } => self.alerts_are_lost(*messages, why),
             FromNotifier::WantOutput { .. }
-            | FromNotifier::WantSecrets
             | FromNotifier::WantSendmail { .. }
-            | FromNotifier::Channel { .. }
-            | FromNotifier::Lost { .. }
             | FromNotifier::Answer { .. }
             | FromNotifier::Drained { .. } => {}
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::model::event::{Event, Facts, Kind};
+use crate::model::notify::About;
 use crate::protocol::notifier::ToNotifier;
 use crate::worker::channel::{Channel, ChannelError};
 
@@ -19,8 +20,8 @@ pub struct Journal {
     host: String,
     next: u64,
     recent: VecDeque<Rc<Event>>,
-    /// Not acknowledged, oldest first.
-    unwritten: VecDeque<Rc<Event>>,
+    /// Not acknowledged, oldest first, with what the notifier has to know of its program.
+    unwritten: VecDeque<(Rc<Event>, Option<Rc<About>>)>,
     /// How many of `unwritten`, from the front, this notifier was sent.
     sent: usize,
     /// Up to here some notifier was sent the events once.
@@ -33,8 +34,12 @@ impl Journal {
         Self { host, next: 1, recent: VecDeque::new(), unwritten: VecDeque::new(), sent: 0, ever_sent: 0, lost: 0 }
     }
 
-    /// Records an event.
-    pub fn record(&mut self, kind: Kind, facts: Facts) -> Rc<Event> {
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Records an event. `about`: its program, as it is configured now.
+    pub fn record(&mut self, kind: Kind, facts: Facts, about: Option<About>) -> Rc<Event> {
         let event = Rc::new(Event {
             seq: self.next,
             time: crate::system::clock::wall(),
@@ -50,7 +55,7 @@ impl Journal {
             self.unwritten.remove(self.sent.min(UNWRITTEN_MAX - 1));
             self.lost += 1;
         }
-        self.unwritten.push_back(Rc::clone(&event));
+        self.unwritten.push_back((Rc::clone(&event), about.map(Rc::new)));
         event
     }
 
@@ -67,13 +72,14 @@ impl Journal {
         if self.lost > 0 && self.unwritten.len() < UNWRITTEN_MAX / 2 {
             let lost = std::mem::take(&mut self.lost);
             let words = format!("{lost} events were lost, because they could not be written in time");
-            self.record(Kind::OutputDropped, Facts::message(words));
+            self.record(Kind::OutputDropped, Facts::message(words), None);
         }
         while self.sent < WINDOW.min(self.unwritten.len()) {
-            let event = &self.unwritten[self.sent];
+            let (event, about) = &self.unwritten[self.sent];
             let again = event.seq <= self.ever_sent;
             self.ever_sent = self.ever_sent.max(event.seq);
-            let message = ToNotifier::Event { event: Box::new((**event).clone()), about: None, again };
+            let about = about.as_deref().cloned().map(Box::new);
+            let message = ToNotifier::Event { event: Box::new((**event).clone()), about, again };
             self.sent += 1;
             notifier.send(&message, Vec::new())?;
         }
@@ -82,7 +88,7 @@ impl Journal {
 
     /// The notifier has written everything up to this number.
     pub fn written(&mut self, seq: u64) {
-        while self.sent > 0 && self.unwritten.front().is_some_and(|event| event.seq <= seq) {
+        while self.sent > 0 && self.unwritten.front().is_some_and(|(event, _)| event.seq <= seq) {
             self.unwritten.pop_front();
             self.sent -= 1;
         }
@@ -91,7 +97,7 @@ impl Journal {
     /// The first and the last event that this notifier was sent and has not acknowledged.
     pub fn under_way(&self) -> Option<(u64, u64)> {
         let last = self.sent.checked_sub(1).and_then(|last| self.unwritten.get(last))?;
-        Some((self.unwritten.front()?.seq, last.seq))
+        Some((self.unwritten.front()?.0.seq, last.0.seq))
     }
 
     /// A new notifier: what is not acknowledged is sent again.
@@ -137,14 +143,14 @@ mod tests {
     fn what_is_not_acknowledged_is_sent_again_to_the_next_notifier() {
         let mut journal = Journal::new("h".to_owned());
         for _ in 0..3 {
-            journal.record(Kind::SupervisorStarted, Facts::default());
+            journal.record(Kind::SupervisorStarted, Facts::default(), None);
         }
         let (mut core, worker) = notifier();
         journal.feed(&mut core).expect("alive");
         assert_eq!(received(&worker), [(1, false), (2, false), (3, false)]);
         journal.written(1);
         journal.notifier_lost();
-        journal.record(Kind::SupervisorStarted, Facts::default());
+        journal.record(Kind::SupervisorStarted, Facts::default(), None);
         let (mut core, worker) = notifier();
         journal.feed(&mut core).expect("alive");
         assert_eq!(received(&worker), [(2, true), (3, true), (4, false)]);
@@ -157,7 +163,7 @@ mod tests {
     fn without_a_notifier_the_oldest_are_dropped_counted_and_told() {
         let mut journal = Journal::new("h".to_owned());
         for _ in 0..UNWRITTEN_MAX + 5 {
-            journal.record(Kind::SupervisorStarted, Facts::default());
+            journal.record(Kind::SupervisorStarted, Facts::default(), None);
         }
         assert_eq!(journal.unwritten.len(), UNWRITTEN_MAX);
         let mut seen = 0;

@@ -2,17 +2,41 @@
 //! what it takes from the machine.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::Uid;
 use crate::system::{account, file};
+use crate::worker::channel::Passed;
 
+use super::alerts::Secrets;
 use super::authority;
-use super::role::Role;
+use super::role::{Role, Uids};
 
 /// Files of root or of the invoking user.
 pub struct TrustedFiles {
-    pub own: Uid,
+    own: Uid,
+    /// Where systemd puts the credentials of a service.
+    credentials: Option<PathBuf>,
+    /// Those that the configuration names, open.
+    secrets: Secrets,
+}
+
+impl TrustedFiles {
+    pub fn new(own: Uid) -> Self {
+        let credentials =
+            std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|path| path.is_absolute());
+        Self { own, credentials, secrets: Secrets::new() }
+    }
+
+    /// Opens a file with a secret.
+    ///
+    /// # Errors
+    /// Why it must not be used, in words.
+    pub fn open_secret(&self, path: &Path) -> Result<Passed, String> {
+        let by_acl = self.credentials.as_deref().is_some_and(|directory| path.parent() == Some(directory));
+        file::open_secret(path, self.own, by_acl).map(Rc::new)
+    }
 }
 
 impl Files for TrustedFiles {
@@ -32,6 +56,16 @@ impl Files for TrustedFiles {
 
     fn exists(&mut self, path: &Path) -> bool {
         std::fs::symlink_metadata(path).is_ok()
+    }
+
+    fn secret(&mut self, path: &Path) -> Result<(), String> {
+        let open = self.open_secret(path)?;
+        self.secrets.insert(path.to_owned(), open);
+        Ok(())
+    }
+
+    fn is_private(&mut self, path: &Path) -> bool {
+        file::is_private(path)
     }
 }
 
@@ -87,21 +121,22 @@ pub fn find(own: Uid) -> Result<PathBuf, String> {
     ))
 }
 
-/// Loads the configuration.
+/// Loads the configuration, and opens the secrets that it names.
 ///
 /// # Errors
 /// Every fault.
-pub fn load(path: &Path, own: Uid) -> Result<Config, Faults> {
-    let config = crate::config::load(path, &mut TrustedFiles { own }, &environment(own))?;
-    match worker_in_disguise(&config) {
+pub fn load(path: &Path, own: Uid, workers: &Uids) -> Result<(Config, Secrets), Faults> {
+    let mut files = TrustedFiles::new(own);
+    let config = crate::config::load(path, &mut files, &environment(own))?;
+    match worker_in_disguise(&config, workers) {
         Some(words) if own.is_root() => Err(Faults::of_file(path, &words)),
-        Some(_) | None => Ok(config),
+        Some(_) | None => Ok((config, files.secrets)),
     }
 }
 
 /// A program that would run as one of our workers could do to it what it liked; and a worker that may
 /// command would no longer be one without any privilege.
-fn worker_in_disguise(config: &Config) -> Option<String> {
+fn worker_in_disguise(config: &Config, workers: &Uids) -> Option<String> {
     let programs = config.programs.iter().filter_map(|program| {
         let user = program.exec.user.as_ref()?;
         Some((format!("[programs.{}]", program.name), user))
@@ -109,7 +144,7 @@ fn worker_in_disguise(config: &Config) -> Option<String> {
     let allowed = config.control.allow.iter().flat_map(|allow| &allow.users);
     let allowed = allowed.map(|user| ("[[control.allow]]".to_owned(), user));
     programs.chain(allowed).find_map(|(place, user)| {
-        let role = Role::ALL.into_iter().find(|role| role.is(user))?;
+        let role = Role::ALL.into_iter().find(|role| role.is(user, workers))?;
         Some(format!("{place}: user {user} is kept for Taskmaster's own {role}; choose another"))
     })
 }

@@ -3,12 +3,14 @@
 //!
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
-//! [`journal`] (log files and events, for the workers that write them), [`tend`] and [`hear`] (the workers),
+//! [`journal`] (log files and events, for the workers that write them), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
 //! [`permit`] (what they may say and when), [`control`] (clients), [`authority`] (what they may do), [`orders`]
 //! (signals, reload), [`ending`] (the way out).
 
+mod alerts;
 mod authority;
 mod clones;
+mod connect;
 mod control;
 mod core;
 mod demo;
@@ -43,6 +45,7 @@ use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
 use crate::system::{account, capability, credentials, limits, process, stdio};
 
+use self::alerts::Secrets;
 use self::core::{ConfigSource, Core};
 use options::Command;
 
@@ -85,20 +88,21 @@ fn say(words: &str) -> Result<ExitCode, Refusal> {
 }
 
 /// Finds and loads the configuration; warnings are told at once.
-fn load_config(path: Option<PathBuf>, own: Uid) -> Result<(PathBuf, Config), Refusal> {
+fn load_config(path: Option<PathBuf>, own: Uid, workers: &role::Uids) -> Result<(PathBuf, Config, Secrets), Refusal> {
     let path = match path {
         Some(path) => std::path::absolute(&path).unwrap_or(path),
         None => load::find(own).map_err(|words| Refusal(WRONG_INPUT, format!("taskmasterd: {words}")))?,
     };
-    let config = load::load(&path, own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
+    let (config, secrets) =
+        load::load(&path, own, workers).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
     for warning in &config.warnings {
         let _ = writeln!(std::io::stderr().lock(), "{warning}");
     }
-    Ok((path, config))
+    Ok((path, config, secrets))
 }
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
-    let (path, config) = load_config(path, own)?;
+    let (path, config, _) = load_config(path, own, &role::Uids::new(own.is_root()))?;
     for words in load::unknown_names(&config, own) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
@@ -114,8 +118,9 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
 }
 
 fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
-    let (path, config) = load_config(path, own)?;
-    supervise(config, ConfigSource::File(path), own, shell)
+    let workers = role::Uids::new(own.is_root());
+    let (path, config, secrets) = load_config(path, own, &workers)?;
+    supervise(config, secrets, ConfigSource::File(path), own, workers, shell)
 }
 
 fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
@@ -128,11 +133,18 @@ fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
         "Demo: everything is under {directory}, and removed at the end.\n\
          From another terminal: taskmasterctl -s {socket} status"
     ))?;
-    supervise(config, ConfigSource::BuiltIn, own, shell)
+    supervise(config, Secrets::new(), ConfigSource::BuiltIn, own, role::Uids::new(own.is_root()), shell)
 }
 
 /// From the configuration to the loop.
-fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
+fn supervise(
+    config: Config,
+    secrets: Secrets,
+    source: ConfigSource,
+    own: Uid,
+    workers: role::Uids,
+    shell: bool,
+) -> Result<ExitCode, Refusal> {
     let refusal = |words: String| Refusal(COULD_NOT_START, format!("taskmasterd: {words}"));
     let failed = |what: &'static str| {
         move |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: {what}: {error}"))
@@ -166,7 +178,7 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
             root: own.is_root(),
             user: account::user_name(own),
             env: spec::Own::environment(),
-            worker_uids: if own.is_root() { role::Role::ALL.map(role::Role::uid).to_vec() } else { Vec::new() },
+            worker_uids: workers,
             may_raise_limits: capability::may_raise_limits(),
             descriptors,
         },
@@ -180,7 +192,9 @@ fn supervise(config: Config, source: ConfigSource, own: Uid, shell: bool) -> Res
         executables,
         output: output::Output::default(),
         planned: BTreeMap::new(),
+        terminals: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
+        alerts: alerts::Alerts::new(alerts::run_mark(), secrets),
         event_log: Rc::new(event_log),
         workers: BTreeMap::new(),
         control,

@@ -9,6 +9,7 @@ use crate::model::text::cut;
 use crate::system::clock;
 use crate::system::signals::Arrived;
 
+use super::alerts::Secrets;
 use super::core::{ConfigSource, Core};
 use super::{authority, load, startup};
 
@@ -53,11 +54,12 @@ impl Core {
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
         let loaded = match &self.source {
-            ConfigSource::File(path) => load::load(path, self.own_uid),
-            ConfigSource::BuiltIn => Ok(self.config.clone()),
+            ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids)
+                .map(|(config, secrets)| (config, Some(secrets))),
+            ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
         };
-        let mut config = match loaded {
-            Ok(config) => config,
+        let (mut config, secrets) = match loaded {
+            Ok(loaded) => loaded,
             Err(faults) => {
                 let faults = faults.to_string();
                 if !dry_run {
@@ -75,7 +77,7 @@ impl Core {
         if !dry_run {
             // From the next call on, also of those who are connected.
             self.rules = rules;
-            self.apply(config, &plan, &unknown);
+            self.apply(config, secrets, &plan, &unknown);
         }
         Ok((plan, warnings))
     }
@@ -98,14 +100,15 @@ impl Core {
         differ
     }
 
-    fn apply(&mut self, config: Config, plan: &Plan, unknown: &[String]) {
+    fn apply(&mut self, config: Config, secrets: Option<Secrets>, plan: &Plan, unknown: &[String]) {
         let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
         let (old, new) = (&self.config.control, &config.control);
         let new_rights = (old.mode, &old.group) != (new.mode, &new.group);
-        self.config = config;
+        let old = std::mem::replace(&mut self.config, config);
         if new_format {
             self.send_event_log();
         }
+        self.alerts_configured(secrets, &old.notify);
         if new_rights && let Err(words) = startup::set_socket_rights(&self.config.control) {
             self.record(Kind::ConfigRejected, Facts::message(words));
         }
@@ -123,7 +126,7 @@ impl Core {
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
         let messages = {
-            let starting = self.planned.values().flatten().map(|planned| planned.sink);
+            let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
         };
         for message in messages {

@@ -56,8 +56,11 @@ struct Stream {
 /// One output of a process that is about to start.
 pub struct Planned {
     pub channel: Channel,
-    pub sink: SinkId,
+    /// `None`: it only feeds the tail.
+    pub sink: Option<SinkId>,
     pub read_end: Rc<OwnedFd>,
+    /// The program's end, if it is a terminal.
+    pub terminal: Option<Rc<OwnedFd>>,
 }
 
 /// What is to be done about a full log file.
@@ -151,7 +154,7 @@ impl Output {
             process: process.to_owned(),
             channel: planned.channel,
             // A reload between request and execution may have closed it; then the bytes feed the tail.
-            sink: self.sinks.contains_key(&planned.sink).then_some(planned.sink),
+            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink)),
         };
         let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);

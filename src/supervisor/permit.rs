@@ -12,6 +12,9 @@
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
 //! | notifier: `LogRecovered` | after `LogFailing`, or when events are missing |
+//! | notifier: `WantSecrets` | at any time; answered at most once in 10 s (`alerts`) |
+//! | notifier: `Channel` | of a channel that it was told of, its cause at most 4 KiB |
+//! | notifier: `Lost` | any number of messages, 0 when only the spool or a secret fails; the reason at most 4 KiB |
 //!
 //! None of them comes with descriptors. The shell has no channel: what it asks for comes as from any client.
 #![forbid(unsafe_code)]
@@ -19,12 +22,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::model::notify::{ChannelName, Health};
 use crate::protocol::logger::{FromLogger, StreamId, ToLogger};
-use crate::protocol::notifier::{FromNotifier, ToNotifier};
+use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
 use crate::protocol::spawner::SinkId;
 
 /// Files that were closed may still be spoken of: so many of them, the last ones.
 const CLOSED_MAX: usize = 1000;
+/// The longest reason that a notifier gives, in bytes.
+const WORDS_MAX: usize = 4096;
+/// Channels of earlier configurations may still be spoken of, while there are not more in all.
+const CHANNELS_MAX: usize = 1000;
 /// MAX_ERRNO of the kernel.
 const ERRNO_MAX: i32 = 4095;
 
@@ -39,6 +47,7 @@ pub struct Permits {
     drains: u32,
     has_log: bool,
     log_fails: bool,
+    channels: BTreeSet<ChannelName>,
 }
 
 /// Why a message was not permitted.
@@ -53,6 +62,8 @@ pub enum Violation {
     /// The event was not sent, or is acknowledged already.
     NotUnderWay(u64),
     NoError(i32),
+    UnknownChannel,
+    TooLong(usize),
     Descriptors,
 }
 
@@ -66,6 +77,8 @@ impl fmt::Display for Violation {
             Self::OutOfTurn(message) => write!(f, "{message} out of turn"),
             Self::NotUnderWay(seq) => write!(f, "that the event {seq} is written, which is not under way"),
             Self::NoError(errno) => write!(f, "an error that does not exist ({errno})"),
+            Self::UnknownChannel => write!(f, "something about a channel that it does not have"),
+            Self::TooLong(bytes) => write!(f, "a reason of {bytes} bytes"),
             Self::Descriptors => write!(f, "a descriptor"),
         }
     }
@@ -100,10 +113,10 @@ impl Permits {
     pub fn told_notifier(&mut self, message: &ToNotifier) {
         match message {
             ToNotifier::EventLog { .. } => self.has_log = true,
+            ToNotifier::Configure(configure) => self.told_channels(configure),
             ToNotifier::Console
             | ToNotifier::Event { .. }
             | ToNotifier::Secret { .. }
-            | ToNotifier::Configure(_)
             | ToNotifier::Output { .. }
             | ToNotifier::Sendmail { .. }
             | ToNotifier::SendmailEnded { .. }
@@ -150,11 +163,20 @@ impl Permits {
                 let begins = self.has_log && !std::mem::replace(&mut self.log_fails, true);
                 allow(begins, Violation::OutOfTurn("LogFailing"))
             }
+            FromNotifier::WantSecrets => Ok(()),
+            FromNotifier::Channel { channel, health, tell: _ } => {
+                allow(self.channels.contains(channel), Violation::UnknownChannel)?;
+                match health {
+                    Health::Well => Ok(()),
+                    Health::Failing { seconds: _, cause } => judge_length(cause),
+                }
+            }
+            FromNotifier::Lost { messages, why } => {
+                let _ = messages;
+                judge_length(why)
+            }
             FromNotifier::WantOutput { .. }
-            | FromNotifier::WantSecrets
             | FromNotifier::WantSendmail { .. }
-            | FromNotifier::Channel { .. }
-            | FromNotifier::Lost { .. }
             | FromNotifier::Answer { .. }
             | FromNotifier::Drained { .. } => Err(Violation::OutOfTurn("it")),
             FromNotifier::LogRecovered { missing } => {
@@ -162,6 +184,14 @@ impl Permits {
                 allow(ends, Violation::OutOfTurn("LogRecovered"))
             }
         }
+    }
+
+    fn told_channels(&mut self, configure: &Configure) {
+        let names = configure.notify.channels.iter().map(|channel| channel.name.clone());
+        if self.channels.len() > CHANNELS_MAX {
+            self.channels.clear();
+        }
+        self.channels.extend(names);
     }
 
     fn judge_phase(&mut self, says_ready: bool) -> Result<(), Violation> {
@@ -175,6 +205,10 @@ impl Permits {
     fn judge_file(&self, sink: SinkId) -> Result<(), Violation> {
         allow(self.sinks.contains(&sink) || self.closed.contains(&sink), Violation::UnknownFile(sink.0))
     }
+}
+
+fn judge_length(words: &str) -> Result<(), Violation> {
+    allow(words.len() <= WORDS_MAX, Violation::TooLong(words.len()))
 }
 
 fn judge_error(errno: i32) -> Result<(), Violation> {
@@ -304,5 +338,55 @@ mod tests {
         assert_eq!(without.judge_notifier(&FromNotifier::Ready, None), Ok(()));
         let failing = FromNotifier::LogFailing { errno: 28 };
         assert_eq!(without.judge_notifier(&failing, None), Err(Violation::OutOfTurn("LogFailing")));
+    }
+
+    fn with_email() -> Permits {
+        use crate::model::event::Severity;
+        use crate::model::notify::{Channel, Notify, Syslog, SyslogTarget, Timing, Transport};
+        let syslog = Syslog {
+            target: SyslogTarget::Local("/dev/log".into()),
+            facility: 3,
+            tag: String::new(),
+            sd_id: String::new(),
+            ca: None,
+            server_name: None,
+        };
+        let channel = Channel {
+            name: ChannelName("email".to_owned()),
+            min_severity: Severity::Info,
+            timing: Timing::default(),
+            transport: Transport::Syslog(syslog),
+        };
+        let notify = Notify { channels: vec![channel], ..Notify::default() };
+        let mut permits = notifier();
+        let configure = Configure { notify, run: 1, host: String::new(), programs: Vec::new() };
+        permits.told_notifier(&ToNotifier::Configure(Box::new(configure)));
+        permits
+    }
+
+    #[test]
+    fn only_channels_that_the_notifier_was_told_of_fail_and_recover_in_few_words() {
+        let channel =
+            |name: &str, health| FromNotifier::Channel { channel: ChannelName(name.to_owned()), health, tell: true };
+        let failing = |length| Health::Failing { seconds: 1, cause: "x".repeat(length) };
+        let mut permits = with_email();
+        let mut judge = |message| permits.judge_notifier(&message, None);
+        assert_eq!(judge(channel("email", Health::Well)), Ok(()));
+        assert_eq!(judge(channel("email", failing(WORDS_MAX))), Ok(()));
+        assert_eq!(judge(channel("email", failing(WORDS_MAX + 1))), Err(Violation::TooLong(WORDS_MAX + 1)));
+        assert_eq!(judge(channel("webhooks.x", Health::Well)), Err(Violation::UnknownChannel));
+        assert_eq!(notifier().judge_notifier(&channel("email", Health::Well), None), Err(Violation::UnknownChannel));
+    }
+
+    #[test]
+    fn something_is_lost_for_a_reason_and_secrets_may_always_be_wanted() {
+        let mut permits = notifier();
+        let mut judge = |message| permits.judge_notifier(&message, None);
+        let lost = |messages, length| FromNotifier::Lost { messages, why: "x".repeat(length) };
+        assert_eq!(judge(lost(1, 10)), Ok(()));
+        assert_eq!(judge(lost(0, 10)), Ok(()), "nothing yet: the disk fails");
+        assert_eq!(judge(lost(1, 5000)), Err(Violation::TooLong(5000)));
+        assert_eq!(judge(FromNotifier::WantSecrets), Ok(()));
+        assert_eq!(Permits::default().judge_notifier(&FromNotifier::WantSecrets, None), Err(Violation::BeforeReady));
     }
 }

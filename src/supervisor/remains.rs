@@ -77,6 +77,11 @@ impl Remains {
         cgroups.member(&name).ok()
     }
 
+    /// Whether this is the control group that was made for a process; `None`: none are made.
+    pub fn is_own_group(&self, id: &ProcessId, group: &str) -> Option<bool> {
+        Some(self.cgroups.as_ref()?.is_member(&id.to_string(), group))
+    }
+
     /// A main process has ended: whether others that came of it are left, which are then watched.
     pub fn look(&mut self, id: &ProcessId, leader: OwnedFd, mode: KillMode, now: Moment) -> bool {
         let tree = mode == KillMode::Tree && self.cgroups.is_some();

@@ -17,10 +17,10 @@ impl Role {
     pub const ALL: [Self; 3] = [Self::Logger, Self::Notifier, Self::Shell];
 
     /// Whether this user is the worker's own.
-    pub fn is(self, user: &Account) -> bool {
+    pub fn is(self, user: &Account, uids: &Uids) -> bool {
         match user {
             Account::Name(name) => name == self.account(),
-            Account::Id(id) => *id == self.uid(),
+            Account::Id(id) => uids.of(self) == Some(*id),
         }
     }
 
@@ -51,12 +51,30 @@ impl Role {
         }
     }
 
-    /// Its number when the core runs as root.
-    pub fn uid(self) -> u32 {
+    fn look_up(self) -> u32 {
         match account::look_up(&Account::Name(self.account().to_owned()), None, None) {
             Ok(person) if !person.uid.is_root() => person.uid.0,
             Ok(_) | Err(_) => self.fallback(),
         }
+    }
+}
+
+/// The numbers of the workers when the core runs as root. They are looked up once, at the start: later an
+/// account database that does not answer would hold up the core.
+#[derive(Clone, Default, Debug)]
+pub struct Uids(Vec<(Role, u32)>);
+
+impl Uids {
+    pub fn new(root: bool) -> Self {
+        Self(if root { Role::ALL.map(|role| (role, role.look_up())).to_vec() } else { Vec::new() })
+    }
+
+    pub fn of(&self, role: Role) -> Option<u32> {
+        self.0.iter().find(|(known, _)| *known == role).map(|(_, uid)| *uid)
+    }
+
+    pub fn all(&self) -> Vec<u32> {
+        self.0.iter().map(|(_, uid)| *uid).collect()
     }
 }
 

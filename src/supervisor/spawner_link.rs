@@ -77,6 +77,6 @@ fn become_spawner(executable: &Rc<OwnedFd>, channel: OwnedFd) -> io::Result<Infa
     let executable = stdio::move_above(executable.try_clone()?, 32)?;
     let error_output = stdio::duplicate_standard(2)?;
     stdio::place(vec![(stdio::null(false)?, 0), (stdio::null(true)?, 1), (error_output, 2), (channel, CHANNEL)])?;
-    stdio::close_on_exec_from(CHANNEL + 1, None)?;
+    stdio::close_on_exec_from(CHANNEL + 1, &executable)?;
     execute::descriptor(&executable, &[c"taskmaster-spawner".to_owned()], &[]).map_err(io::Error::from)
 }

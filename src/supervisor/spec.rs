@@ -10,6 +10,8 @@ use crate::model::template::Template;
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
 
+use super::role::Uids;
+
 /// What every start needs to know of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -17,7 +19,7 @@ pub struct Own {
     pub user: String,
     pub env: Vec<(Bytes, Bytes)>,
     /// Those of the workers, when it is root.
-    pub worker_uids: Vec<u32>,
+    pub worker_uids: Uids,
     /// It has CAP_SYS_RESOURCE, which root lacks in some containers.
     pub may_raise_limits: bool,
     /// The limit of descriptors that it was started with, before it raised its own.
@@ -42,7 +44,7 @@ impl Own {
     }
 
     /// Whether a program runs as somebody else than the supervisor.
-    fn is_other(&self, exec: &Execution) -> bool {
+    pub fn is_other(&self, exec: &Execution) -> bool {
         self.root && !exec.user.as_ref().is_some_and(Account::is_root)
     }
 
@@ -66,14 +68,21 @@ pub fn identity(exec: &Execution) -> Identity {
     }
 }
 
+/// What a terminal can do of which nothing is known, as systemd has it.
+const TERM: &str = "vt220";
+
 /// The request for one process. Descriptors and log files are added by whoever opens them.
 pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
     let exec = &program.exec;
     let shown = id.shown(program.numprocs);
     let fill = |template: &Template| template.for_process(&shown, id.instance);
     let other = own.is_other(exec);
-    let mut env: Vec<(Bytes, Template)> =
-        exec.env.iter().map(|(name, value)| (Bytes::Text(name.clone()), fill(value))).collect();
+    let inherited = own.inherited(exec);
+    let mut env: Vec<(Bytes, Template)> = Vec::new();
+    if exec.tty && !inherited.iter().any(|(name, _)| name.as_bytes() == b"TERM") {
+        env.push(("TERM".into(), Template::literal(TERM)));
+    }
+    env.extend(exec.env.iter().map(|(name, value)| (Bytes::Text(name.clone()), fill(value))));
     env.push(("TASKMASTER_PROGRAM".into(), Template::literal(id.program.as_str())));
     env.push(("TASKMASTER_PROCESS".into(), Template::literal(shown.as_str())));
     env.push(("TASKMASTER_INSTANCE".into(), Template::literal(id.instance.to_string())));
@@ -84,11 +93,11 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
     StartSpec {
         command: Command::Words(exec.cmd.iter().map(fill).collect()),
         identity: identity(exec),
-        kept_uids: own.worker_uids.clone(),
+        kept_uids: own.worker_uids.all(),
         umask: exec.umask,
         workingdir,
         env,
-        inherited: own.inherited(exec),
+        inherited,
         inherited_by_name: matches!(exec.inherit_env, InheritEnv::Only(_)),
         login_environment: other,
         no_new_privileges: exec.no_new_privileges,
@@ -97,14 +106,17 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
         capability_bounding: exec.capability_bounding,
         keyring: exec.keyring.unwrap_or(if other { Keyring::Private } else { Keyring::Inherit }),
         mdwe: exec.mdwe,
+        restrict_paths: exec.restrict_paths.as_ref().map(|paths| paths.map(fill)),
         ioprio: exec.ioprio,
         cpu_affinity: exec.cpu_affinity.clone(),
         nice: exec.nice,
         oom_score_adj: exec.oom_score_adj,
         on_supervisor_death: exec.on_supervisor_death,
         death_signal: program.watch.stopsignal.number(),
+        tty: exec.tty,
         descriptors: Vec::new(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 
@@ -126,14 +138,17 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         capability_bounding: None,
         keyring: Keyring::Private,
         mdwe: false,
+        restrict_paths: None,
         ioprio: None,
         cpu_affinity: None,
         nice: None,
         oom_score_adj: None,
         on_supervisor_death: crate::model::program::OnSupervisorDeath::Keep,
         death_signal: 0,
+        tty: false,
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
+        logs: Vec::new(),
     }
 }
 
@@ -185,7 +200,7 @@ mod tests {
             root,
             user: "me".to_owned(),
             env,
-            worker_uids: Vec::new(),
+            worker_uids: Uids::default(),
             may_raise_limits: root,
             descriptors: unlimited,
         }

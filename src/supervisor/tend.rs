@@ -80,7 +80,12 @@ impl Core {
 
     fn tell_of_restart(&mut self, role: Role) {
         let failures = self.workers.get(&role).map_or(0, Worker::failures);
-        let fault = self.workers.get_mut(&role).and_then(|worker| worker.fault.take());
+        let Some(worker) = self.workers.get_mut(&role) else { return };
+        let fault = worker.fault.take();
+        if std::mem::take(&mut worker.replaced) {
+            let words = format!("the {role} was started again, because its directories have changed");
+            return self.record(Kind::WorkerRestarted, Facts::message(words));
+        }
         if failures <= 3 || failures.is_multiple_of(TELL_EVERY) {
             let why = self.workers.get(&role).map_or("", |worker| worker.last_end.as_str());
             let how = fault.map_or_else(
@@ -93,8 +98,8 @@ impl Core {
 
     fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
         let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
-        let uid = self.own.root.then(|| role.uid());
-        let (argument, link, mut passed, targets) = match role {
+        let uid = self.own.worker_uids.of(role);
+        let (argument, link, mut passed, mut targets) = match role {
             Role::Shell => self.shell_descriptors().map_err(ChannelError::Io)?,
             Role::Logger | Role::Notifier => {
                 let (ours, theirs) = socket::message_pair().map_err(ChannelError::Io)?;
@@ -109,6 +114,11 @@ impl Core {
                 (None, Some(link), passed, targets)
             }
         };
+        let directories = if role == Role::Notifier { self.notifier_directories() } else { Vec::new() };
+        for (number, directory) in directories {
+            passed.push(Rc::new(directory));
+            targets.push(number);
+        }
         let mut spec = spec::worker(&self.own, role.program(), argument, uid, &targets);
         if role == Role::Shell {
             let known = |name: &Bytes| SHELL_ENVIRONMENT.iter().any(|known| known.as_bytes() == name.as_bytes());
@@ -150,6 +160,7 @@ impl Core {
         if self.terminal.is_none() {
             self.send_console();
         }
+        self.configure_notifier();
         self.feed_notifier();
     }
 
@@ -173,7 +184,7 @@ impl Core {
         self.tell(Role::Logger, &message, descriptors);
     }
 
-    fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
+    pub(super) fn tell_notifier(&mut self, message: &ToNotifier, descriptors: Vec<Passed>) {
         if let Some(worker) = self.workers.get_mut(&Role::Notifier) {
             worker.permits.told_notifier(message);
         }
@@ -210,13 +221,26 @@ impl Core {
         }
     }
 
+    /// Another notifier takes the place of this one, in order: what is not acknowledged is sent to it.
+    pub(super) fn replace_notifier(&mut self) {
+        if let Some(worker) = self.workers.get_mut(&Role::Notifier) {
+            worker.replaced = true;
+        }
+        self.kill_worker(Role::Notifier);
+    }
+
     /// What became of a worker's process.
     pub(super) fn worker_news(&mut self, role: Role, ticket: Ticket, news: News) {
         let current = self.workers.get(&role).and_then(|worker| worker.ticket) == Some(ticket);
         let (status, why) = match news {
             News::Failed(failure) => (None, failure.to_string()),
             News::Exited { status, .. } => (Some(status), status.to_string()),
-            News::Cloned | News::Executed | News::Stillborn | News::Opened { .. } | News::Done => return,
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Opened { .. }
+            | News::Done => return,
         };
         if !current {
             return;
@@ -379,7 +403,12 @@ impl Core {
                 }
                 self.file_is_kept(sink);
             }
-            News::Cloned | News::Executed | News::Stillborn | News::Exited { .. } | News::Opened { .. } => {}
+            News::Cloned
+            | News::Unrestricted(_)
+            | News::Executed
+            | News::Stillborn
+            | News::Exited { .. }
+            | News::Opened { .. } => {}
         }
     }
 

@@ -48,6 +48,7 @@ impl Core {
             self.clones.deadline(),
             self.control.deadline(),
             self.remains.deadline(),
+            self.alerts.deadline(),
             self.workers.values().filter_map(|worker| worker.next_start).min(),
             self.ending.as_ref().and_then(Ending::deadline),
         ];
@@ -97,6 +98,7 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
+        self.tend_secrets(now);
         self.tend_workers(now);
         self.go_on_ending(now)
     }

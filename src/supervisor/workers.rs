@@ -82,6 +82,8 @@ pub struct Worker {
     pub permits: Permits,
     /// What it said that it may not, until that is told.
     pub fault: Option<String>,
+    /// It was ended to make room for another.
+    pub replaced: bool,
     /// Not before this.
     pub next_start: Option<Moment>,
 }

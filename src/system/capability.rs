@@ -50,9 +50,10 @@ pub fn may_raise_limits() -> bool {
 /// Whether the permitted capabilities outlive the change of user.
 ///
 /// # Errors
-/// None that a correct program meets.
+/// EPERM when it is not so afterwards.
 pub fn keep_over_change_of_user(keep: bool) -> io::Result<()> {
-    Ok(nix::sys::prctl::set_keepcaps(keep)?)
+    nix::sys::prctl::set_keepcaps(keep)?;
+    if nix::sys::prctl::get_keepcaps()? == keep { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// Sets permitted, effective and inheritable to exactly these, and the ambient set to `ambient`.
@@ -82,17 +83,21 @@ pub fn set_exactly(wanted: CapabilitySet, ambient: CapabilitySet) -> io::Result<
 /// (SECBIT_NOROOT and its lock, capabilities(7)). Needs CAP_SETPCAP.
 ///
 /// # Errors
-/// EPERM without it.
+/// EPERM without it, or when it is not so afterwards.
 pub fn make_root_ordinary() -> io::Result<()> {
     const NOROOT: libc::c_ulong = 1;
     const NOROOT_LOCKED: libc::c_ulong = 1 << 1;
     const NO_SETUID_FIXUP_LOCKED: libc::c_ulong = 1 << 3;
     const KEEP_CAPS: libc::c_ulong = 1 << 4;
-    // SAFETY: prctl(2) with PR_GET_SECUREBITS takes nothing.
-    let now = unsafe { libc::prctl(libc::PR_GET_SECUREBITS) };
-    let now = libc::c_ulong::try_from(Errno::result(now)?).unwrap_or(0);
-    let wanted = (now & KEEP_CAPS) | NOROOT | NOROOT_LOCKED | NO_SETUID_FIXUP_LOCKED;
+    let wanted = (secure_bits()? & KEEP_CAPS) | NOROOT | NOROOT_LOCKED | NO_SETUID_FIXUP_LOCKED;
     // SAFETY: prctl(2) with PR_SET_SECUREBITS takes an integer.
     let result = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, wanted) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    Errno::result(result)?;
+    if secure_bits()? == wanted { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+fn secure_bits() -> Result<libc::c_ulong, Errno> {
+    // SAFETY: prctl(2) with PR_GET_SECUREBITS takes nothing.
+    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS) };
+    Ok(libc::c_ulong::try_from(Errno::result(bits)?).unwrap_or(0))
 }

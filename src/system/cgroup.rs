@@ -84,6 +84,13 @@ impl Cgroups {
         own_path(&text).is_some_and(|path| self.path(name).ends_with(path.trim_start_matches('/')))
     }
 
+    /// Whether a path that /proc shows is that of our group with this name. The path's beginning is not
+    /// looked at: it may be another's view of the hierarchy.
+    pub fn is_member(&self, name: &str, path: &str) -> bool {
+        let Some(own) = self.base.file_name() else { return false };
+        Path::new(path).ends_with(Path::new(own).join(name))
+    }
+
     /// Removes a group in which nobody is left.
     ///
     /// # Errors
@@ -137,13 +144,23 @@ fn mount_point(mountinfo: &str) -> Option<PathBuf> {
 }
 
 /// A process's group in the version 2 hierarchy (cgroups(7)): the line `0::/path`.
-fn own_path(cgroup: &str) -> Option<&str> {
+pub(super) fn own_path(cgroup: &str) -> Option<&str> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_known_by_the_end_of_its_path() {
+        let cgroups = Cgroups { base: PathBuf::from("/sys/fs/cgroup/system.slice/taskmaster-7") };
+        assert!(cgroups.is_member("web:0", "/system.slice/taskmaster-7/web:0"));
+        assert!(cgroups.is_member("web:0", "/taskmaster-7/web:0"));
+        for other in ["", "/", "/web:0", "/taskmaster-7/web:1", "/taskmaster-7/web:0/below", "/xtaskmaster-7/web:0"] {
+            assert!(!cgroups.is_member("web:0", other), "{other}");
+        }
+    }
 
     #[test]
     fn the_hierarchy_is_found_in_unified_and_in_hybrid_systems() {

@@ -23,6 +23,14 @@ pub fn set_groups(groups: &[Gid]) -> io::Result<()> {
     if sorted(&getgroups()?) == sorted(&wanted) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
+/// The supplementary groups that this process has.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn groups() -> io::Result<Vec<Gid>> {
+    Ok(getgroups()?.into_iter().map(|gid| Gid(gid.as_raw())).collect())
+}
+
 /// Sets real, effective and saved group.
 ///
 /// # Errors
@@ -63,15 +71,18 @@ pub fn give_up_new_privileges() -> io::Result<()> {
     if nix::sys::prctl::get_no_new_privs()? { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
-/// Sets the umask, and reads it back (which only overwriting it can do).
+/// Sets the umask, and reads it back (which only overwriting it can do). The opposite goes first: what was
+/// there before could be what is wanted.
 ///
 /// # Errors
 /// EPERM when it is another afterwards.
 pub fn set_umask(mask: u32) -> io::Result<()> {
-    use nix::sys::stat::{Mode, umask};
-    let wanted = Mode::from_bits_truncate(mask);
-    umask(wanted);
-    if umask(wanted) == wanted { Ok(()) } else { Err(Errno::EPERM.into()) }
+    // SAFETY: umask(2) takes an integer. nix panics where a sandbox refuses the call.
+    let umask = |mask: u32| unsafe { libc::umask(mask) };
+    let (wanted, opposite) = (mask & 0o777, !mask & 0o777);
+    umask(opposite);
+    let is = [umask(wanted), umask(wanted)];
+    if is == [opposite, wanted] { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// A session of its own, without a controlling terminal.
@@ -86,38 +97,55 @@ pub fn new_session() -> io::Result<()> {
 /// Asks the kernel for a signal when the parent dies. The change of user clears it, so it comes after.
 ///
 /// # Errors
-/// EINVAL for a number that is no signal.
+/// EINVAL for a number that is no signal; EPERM when it is another afterwards.
 pub fn set_death_signal(number: i32) -> io::Result<()> {
     // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes an integer. nix has no real-time signals here.
     let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number.cast_unsigned())) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    Errno::result(result)?;
+    let mut is: libc::c_int = -1;
+    // SAFETY: prctl(2) with PR_GET_PDEATHSIG writes one int, which `is` is.
+    let result = unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut is) };
+    Errno::result(result)?;
+    if is == number { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// A session keyring of its own, empty: the supervisor's, often that of an administrator's login, stays
 /// behind.
 ///
 /// # Errors
-/// EDQUOT at the user's limit of keys. A kernel without keyrings has nothing to leave behind.
+/// EDQUOT at the user's limit of keys; EPERM when it is not the new one afterwards. A kernel without
+/// keyrings has nothing to leave behind.
 pub fn join_new_keyring() -> io::Result<()> {
+    const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    const SESSION_KEYRING: libc::c_int = -3;
     // SAFETY: a null name asks for an anonymous keyring.
     let result =
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
-    match Errno::result(result) {
-        Ok(_) | Err(Errno::ENOSYS) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+    let joined = match Errno::result(result) {
+        Ok(serial) => serial,
+        Err(Errno::ENOSYS) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    // SAFETY: three integers; 0 makes nothing new.
+    let is = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 0) };
+    // Serial numbers are positive.
+    if joined > 0 && Errno::result(is)? == joined { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// No memory becomes executable that was writable, in this program and in all it executes (Linux 6.3).
 ///
 /// # Errors
-/// EINVAL on a kernel that cannot.
+/// EINVAL on a kernel that cannot; EPERM when it is not so afterwards.
 pub fn deny_writable_executable_memory() -> io::Result<()> {
     const PR_SET_MDWE: libc::c_int = 65;
+    const PR_GET_MDWE: libc::c_int = 66;
     const REFUSE_EXEC_GAIN: libc::c_ulong = 1;
     let zero: libc::c_ulong = 0;
     // SAFETY: prctl(2) with PR_SET_MDWE takes integers.
     let result = unsafe { libc::prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, zero, zero, zero) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    Errno::result(result)?;
+    // SAFETY: prctl(2) with PR_GET_MDWE takes zeros.
+    let is = unsafe { libc::prctl(PR_GET_MDWE, zero, zero, zero, zero) };
+    if libc::c_ulong::try_from(Errno::result(is)?) == Ok(REFUSE_EXEC_GAIN) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }

@@ -69,6 +69,11 @@ fn others_can_write(stat: &FileStat) -> bool {
 /// # Errors
 /// The first component that does not exist, is a link or no directory.
 pub fn walk(path: &Path) -> Result<Walked, DirectoryError> {
+    walk_judging(path, false)
+}
+
+/// `sticky_is_fine`: of the last directory, too: for what is only made there, never taken from there.
+fn walk_judging(path: &Path, sticky_is_fine: bool) -> Result<Walked, DirectoryError> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut at = PathBuf::from("/");
     let mut directory = open("/", flags, Mode::empty()).map_err(|errno| DirectoryError::new(&at, errno))?;
@@ -91,7 +96,7 @@ pub fn walk(path: &Path) -> Result<Walked, DirectoryError> {
         directory = openat(&directory, name, flags, Mode::empty()).map_err(|errno| DirectoryError::new(&at, errno))?;
         last = fstat(&directory).map_err(|errno| DirectoryError::new(&at, errno))?;
     }
-    judge(&mut hands, &last, &at, false);
+    judge(&mut hands, &last, &at, sticky_is_fine);
     Ok(Walked { directory, hands })
 }
 
@@ -144,6 +149,82 @@ pub fn ensure(path: &Path, mode: u32, own: Uid) -> Result<(), DirectoryError> {
         return Err(fail(path, "can be written by others; take the right away (chmod go-w)"));
     }
     Ok(())
+}
+
+/// Who may look into a worker's directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readers {
+    Owner,
+    Others,
+}
+
+/// Opens a directory that is a worker's own, for it to keep; and makes it, mode 0700, if it is not there.
+///
+/// `as_root`: `uid` is another's than ours. Then no link is followed on the way, and a directory is made
+/// only where nobody but root could have put another in its place. One that is there must belong to `uid`
+/// and be writable by nobody else.
+///
+/// # Errors
+/// What stands in the way, where, and how it is mended.
+pub fn of_worker(path: &Path, uid: Uid, as_root: bool, readers: Readers) -> Result<OwnedFd, DirectoryError> {
+    let fail = |error: String| DirectoryError { path: path.to_owned(), errno: 0, error };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(fail("is not the absolute path of a directory".to_owned()));
+    };
+    let (directory, hands) = if as_root {
+        let walked = walk_judging(parent, true)?;
+        (walked.directory, walked.hands)
+    } else {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        (open(parent, flags, Mode::empty()).map_err(|errno| DirectoryError::new(parent, errno))?, Hands::Root)
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let look = || openat(&directory, name, flags, Mode::empty());
+    let found = match look() {
+        Err(Errno::ENOENT) => {
+            if let Hands::Others(theirs) = hands {
+                let theirs = crate::model::text::escaped(&theirs.to_string_lossy()).into_owned();
+                return Err(fail(format!(
+                    "is not there, and others can change {theirs}; make it yourself, for uid {uid}"
+                )));
+            }
+            make(&directory, Path::new(name), uid, as_root).and_then(|()| look())
+        }
+        other => other,
+    };
+    let found = found.map_err(|errno| DirectoryError::new(path, errno))?;
+    let stat = fstat(&found).map_err(|errno| DirectoryError::new(path, errno))?;
+    if stat.st_uid != uid.0 {
+        return Err(fail(format!(
+            "belongs to uid {}; it must belong to uid {uid} (chown -R {uid}:{uid})",
+            stat.st_uid
+        )));
+    }
+    let (others, command) = match readers {
+        Readers::Owner => (Mode::S_IRWXG | Mode::S_IRWXO, "go-rwx"),
+        Readers::Others => (Mode::S_IWGRP | Mode::S_IWOTH, "go-w"),
+    };
+    if Mode::from_bits_truncate(stat.st_mode).intersects(others) {
+        return Err(fail(format!("is open to others; take the right away (chmod {command})")));
+    }
+    Ok(found)
+}
+
+/// Under another name first: whoever finds it under its own finds it finished.
+fn make(parent: &OwnedFd, name: &Path, uid: Uid, as_root: bool) -> Result<(), Errno> {
+    let mut new = name.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    // A left-over of a start that was cut off.
+    let _ = nix::unistd::unlinkat(parent, new, nix::unistd::UnlinkatFlags::RemoveDir);
+    nix::sys::stat::mkdirat(parent, new, Mode::S_IRWXU)?;
+    if as_root {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = openat(parent, new, flags, Mode::empty())?;
+        let (user, group) = (nix::unistd::Uid::from_raw(uid.0), nix::unistd::Gid::from_raw(uid.0));
+        nix::unistd::fchown(&made, Some(user), Some(group))?;
+    }
+    nix::fcntl::renameat(parent, new, parent, name)
 }
 
 fn ensure_parents(path: &Path) -> Result<(), DirectoryError> {

@@ -18,6 +18,9 @@ use crate::model::text::escaped;
 /// The largest file that is read as configuration, in bytes.
 pub const CONFIG_MAX: u64 = 4 << 20;
 
+/// The longest secret, in bytes.
+const SECRET_MAX: i64 = 4096;
+
 /// Why a file cannot be used: errno (0 where there is none), the path, and the reason in words.
 #[derive(Debug, Clone)]
 pub struct FileError {
@@ -189,6 +192,50 @@ impl Place {
 /// # Errors
 /// The reason in words, for whoever can mend it.
 pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
+    let (file, stat) = open_trusted(path, own)?;
+    if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > CONFIG_MAX {
+        return Err(format!("is larger than {CONFIG_MAX} bytes"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::from(file).take(CONFIG_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
+}
+
+/// Opens a file with a secret, under the rules of [`read_trusted`]; and nobody but its owner may read it.
+///
+/// `by_acl`: its group's right to read is a mask of an access list (systemd gives credentials so, in a
+/// directory that nobody else can enter).
+///
+/// # Errors
+/// The reason in words, for whoever can mend it.
+pub fn open_secret(path: &Path, own: Uid, by_acl: bool) -> Result<OwnedFd, String> {
+    let (file, stat) = open_trusted(path, own)?;
+    let others = if by_acl { Mode::S_IRWXO } else { Mode::S_IRWXG | Mode::S_IRWXO };
+    if Mode::from_bits_truncate(stat.st_mode).intersects(others) {
+        return Err("can be read by others; take the right away (chmod 0600)".to_owned());
+    }
+    if !(1..=SECRET_MAX).contains(&stat.st_size) {
+        return Err(format!("is a secret of 1 to {SECRET_MAX} bytes, and this file has {}", stat.st_size));
+    }
+    Ok(file)
+}
+
+/// Whether only the file's owner can read it.
+pub fn is_private(path: &Path) -> bool {
+    let readable = Mode::S_IRGRP | Mode::S_IROTH;
+    nix::sys::stat::stat(path).is_ok_and(|stat| !Mode::from_bits_truncate(stat.st_mode).intersects(readable))
+}
+
+/// Back to the beginning of a file that was read.
+///
+/// # Errors
+/// As lseek(2).
+pub fn rewind(file: impl AsFd) -> io::Result<()> {
+    nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekSet)?;
+    Ok(())
+}
+
+fn open_trusted(path: &Path, own: Uid) -> Result<(OwnedFd, FileStat), String> {
     let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
     let file = openat2(AT_FDCWD, path, how).map_err(|errno| errno.desc().to_owned())?;
     let stat = fstat(&file).map_err(|errno| errno.desc().to_owned())?;
@@ -203,12 +250,7 @@ pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
         judge_owner(&stat, own, true)
             .map_err(|error| format!("its directory {} {error}", escaped(&directory.to_string_lossy())))?;
     }
-    if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > CONFIG_MAX {
-        return Err(format!("is larger than {CONFIG_MAX} bytes"));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::from(file).take(CONFIG_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
+    Ok((file, stat))
 }
 
 fn judge_owner(stat: &FileStat, own: Uid, directory: bool) -> Result<(), String> {

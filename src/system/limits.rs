@@ -30,13 +30,14 @@ fn raw(resource: Resource) -> libc::__rlimit_resource_t {
 /// Sets a limit of the calling process, and sees that it is set.
 ///
 /// # Errors
-/// EPERM when it is raised without the privilege; EINVAL when soft is above hard.
+/// EPERM when it is raised without the privilege, or is another afterwards; EINVAL when soft is above hard.
 pub fn set(resource: Resource, limit: Limit) -> io::Result<()> {
     let wanted = libc::rlimit {
         rlim_cur: limit.soft.unwrap_or(libc::RLIM_INFINITY),
         rlim_max: limit.hard.unwrap_or(libc::RLIM_INFINITY),
     };
-    let mut is = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // What a kernel leaves unwritten is not taken for what is wanted.
+    let mut is = libc::rlimit { rlim_cur: !wanted.rlim_cur, rlim_max: !wanted.rlim_max };
     // SAFETY: both point to valid rlimits for the whole call.
     let result = unsafe { libc::prlimit(0, raw(resource), &raw const wanted, std::ptr::null_mut()) };
     nix::errno::Errno::result(result)?;

@@ -4,6 +4,7 @@
 //! errno.
 
 pub mod account;
+pub mod bell;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;
@@ -13,9 +14,14 @@ pub mod dial;
 pub mod directory;
 pub mod execute;
 pub mod file;
+pub mod hands;
+pub mod inspect;
+pub mod folder;
 pub mod limits;
 pub mod poll;
 pub mod process;
+pub mod pty;
+pub mod restrict;
 pub mod sandbox;
 pub mod schedule;
 pub mod signals;

@@ -174,9 +174,10 @@ pub fn become_subreaper() -> io::Result<()> {
 /// No core dumps, no ptrace and a root-owned /proc entry for this process.
 ///
 /// # Errors
-/// None that a correct program meets.
+/// EPERM when it is not so afterwards.
 pub fn forbid_dumping() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_dumpable(false)?)
+    nix::sys::prctl::set_dumpable(false)?;
+    if nix::sys::prctl::get_dumpable()? { Err(Errno::EPERM.into()) } else { Ok(()) }
 }
 
 pub fn own_pid() -> Pid {

@@ -13,8 +13,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 
-use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    Scope, make_bitflags, path_beneath_rules,
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
@@ -140,18 +144,50 @@ pub enum Enforced {
     Nothing,
 }
 
-/// From here on nothing can be opened, bound, connected to or signalled by name or number, by this thread
-/// and all that it starts. What is open stays open, and what comes as a descriptor can be used.
+/// What can still be reached by name.
+#[derive(Debug)]
+pub struct Reach {
+    /// Files and directories that can be read, with all that is below. What is not there now stays out of
+    /// reach.
+    pub read: &'static [&'static str],
+    /// Open directories, below which files can be made, changed, renamed and removed.
+    pub change: Vec<OwnedFd>,
+    /// TCP connections to elsewhere, and the sockets of the file system.
+    pub connect: bool,
+}
+
+impl Reach {
+    pub const NOTHING: Self = Self { read: &[], change: Vec::new(), connect: false };
+}
+
+/// From here on only this can be opened or connected to, and nothing bound or signalled, by name or
+/// number, by this thread and all that it starts. What is open stays open, and what comes as a descriptor
+/// can be used.
 ///
 /// # Errors
 /// None for a kernel that does not know it: how much is enforced is the answer.
-pub fn reach_nothing() -> io::Result<Enforced> {
+pub fn reach_only(reach: &Reach) -> io::Result<Enforced> {
     let newest = ABI::V9;
+    let mut files = AccessFs::from_all(newest);
+    let mut ports = AccessNet::from_all(newest);
+    if reach.connect {
+        // A socket that its daemon makes anew is another file than the one that a rule would name.
+        files.remove(AccessFs::ResolveUnix);
+        ports.remove(AccessNet::ConnectTcp);
+    }
+    let read: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let change =
+        read | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer});
     let status = Ruleset::default()
-        .handle_access(AccessFs::from_all(newest))
-        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(newest)))
+        .handle_access(files)
+        .and_then(|ruleset| ruleset.handle_access(ports))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(newest)))
         .and_then(Ruleset::create)
+        .and_then(|ruleset| ruleset.add_rules(path_beneath_rules(reach.read, read)))
+        .and_then(|ruleset| {
+            let mut rules = reach.change.iter().map(|directory| PathBeneath::new(directory, change));
+            rules.try_fold(ruleset, RulesetCreatedAttr::add_rule)
+        })
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(io::Error::other)?;
     Ok(match status.ruleset {

@@ -75,13 +75,14 @@ pub fn ignore_file_size() -> io::Result<()> {
     Ok(())
 }
 
-/// Every disposition to the default, ignored ones too: an ignored signal stays ignored over exec.
+/// Every disposition to the default, ignored ones too, each read back: an ignored signal stays ignored over
+/// exec.
 ///
 /// By the system call itself: glibc refuses the two signals that it keeps for itself (32 and 33), and
 /// leaves them ignored in what its posix_spawn(3) starts.
 ///
 /// # Errors
-/// None but those of a kernel without rt_sigaction.
+/// EPERM when one is another afterwards.
 pub fn reset_dispositions() -> io::Result<()> {
     for number in 1..=LAST_SIGNAL {
         if matches!(number, libc::SIGKILL | libc::SIGSTOP) {
@@ -89,32 +90,40 @@ pub fn reset_dispositions() -> io::Result<()> {
         }
         // The kernel's own structure, of at most 64 bytes on every architecture: all zero is SIG_DFL,
         // no flags, an empty mask.
-        let default = [0_u64; 8];
-        // SAFETY: `default` is valid for reading for the whole call and no old action is asked for; the
-        // default disposition runs no code of ours.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                default.as_ptr(),
-                std::ptr::null_mut::<u64>(),
-                size_of::<u64>(),
-            )
-        };
-        Errno::result(result)?;
+        action(number, Some(&[0; 8]), &mut [0; 8])?;
+        // What a kernel leaves unwritten is not taken for the default.
+        let mut is = [u64::MAX; 8];
+        action(number, None, &mut is)?;
+        if is[0] != 0 {
+            return Err(Errno::EPERM.into());
+        }
     }
     Ok(())
+}
+
+/// rt_sigaction(2): the first word of what it reads and writes is the handler.
+fn action(number: i32, new: Option<&[u64; 8]>, old: &mut [u64; 8]) -> Result<(), Errno> {
+    let new = new.map_or(std::ptr::null(), |new| new.as_ptr());
+    // SAFETY: `new` is null or valid for reading, `old` for writing, for the whole call and for more than
+    // the kernel's structure has; the callers set the default disposition, which runs no code of ours.
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, new, old.as_mut_ptr(), size_of::<u64>()) };
+    Errno::result(result).map(drop)
 }
 
 /// _NSIG on Linux, but for MIPS.
 const LAST_SIGNAL: i32 = 64;
 
-/// Lets every signal through again.
+/// Lets every signal through again, and sees that it is so: a program that blocks them could not be stopped
+/// in order.
 ///
 /// # Errors
-/// None but those of a kernel without sigprocmask.
+/// EPERM when some are blocked afterwards.
 pub fn unblock_all() -> io::Result<()> {
-    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    // What a kernel leaves unwritten is not taken for an empty set.
+    let mut blocked = SigSet::all();
+    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut blocked))?;
+    if blocked == SigSet::empty() { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// Blocks everything: nothing may interrupt what follows.

@@ -27,6 +27,20 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Another descriptor of the directory that our parent passed at this number, if there is one.
+///
+/// # Errors
+/// EMFILE.
+pub fn inherited_directory(number: RawFd) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: only looked at and duplicated; whether it is open is what is asked.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    match nix::sys::stat::fstat(borrowed) {
+        Ok(status) if status.st_mode & libc::S_IFMT == libc::S_IFDIR => borrowed.try_clone_to_owned().map(Some),
+        Ok(_) | Err(Errno::EBADF) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Opens /dev/null on whichever of 0, 1, 2 is closed, before anything else could be opened there and be
 /// taken for a terminal. First thing in a program's life.
 ///
@@ -61,7 +75,9 @@ pub fn place(moves: Vec<(OwnedFd, RawFd)>) -> io::Result<()> {
         // SAFETY: both are integers; the target is one of 0..above, where only descriptors are that
         // this program gives up here.
         let result = unsafe { libc::dup2(source.as_raw_fd(), target) };
-        Errno::result(result)?;
+        if Errno::result(result)? != target {
+            return Err(Errno::EPERM.into());
+        }
     }
     Ok(())
 }
@@ -89,27 +105,25 @@ fn dup_from(source: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// Makes every descriptor from `first` on close-on-exec, but the one given.
+/// Makes every descriptor from `first` on close-on-exec, and sees it done to the `witness`: a descriptor of
+/// at least `first`, which is opened to inheritance before.
 ///
 /// # Errors
-/// ENOSYS before Linux 5.11.
-pub fn close_on_exec_from(first: RawFd, except: Option<RawFd>) -> io::Result<()> {
-    let first = first.cast_unsigned();
-    match except.map(RawFd::cast_unsigned) {
-        Some(kept) if kept >= first => {
-            if kept > first {
-                close_range(first, kept - 1)?;
-            }
-            close_range(kept + 1, u32::MAX)
-        }
-        _ => close_range(first, u32::MAX),
+/// ENOSYS before Linux 5.11; EPERM when nothing was done; EINVAL for a witness below `first`.
+pub fn close_on_exec_from(first: RawFd, witness: impl AsFd) -> io::Result<()> {
+    let witness = witness.as_fd();
+    if witness.as_raw_fd() < first {
+        return Err(Errno::EINVAL.into());
     }
-}
-
-fn close_range(first: u32, last: u32) -> io::Result<()> {
+    fcntl(witness, FcntlArg::F_SETFD(FdFlag::empty()))?;
     // SAFETY: three integers; with CLOSE_RANGE_CLOEXEC nothing is closed under anybody's feet.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let done = Errno::result(result);
+    let flags = FdFlag::from_bits_retain(fcntl(witness, FcntlArg::F_GETFD)?);
+    // Whatever comes of it, the witness is as it was.
+    fcntl(witness, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    done?;
+    if flags.contains(FdFlag::FD_CLOEXEC) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// A pipe, both ends close-on-exec; the write end blocks, as programs expect, the read end does not.

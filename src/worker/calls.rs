@@ -1,13 +1,20 @@
 //! The system calls that each worker keeps, each with its reason. Found by tracing them under all tests,
 //! and, for what only another C library or another machine does, by its source.
 //!
-//! No worker opens, connects, executes, or becomes anybody. `sandbox` says what happens to the rest.
+//! No worker listens, executes, or becomes anybody; only the notifier opens and connects, as far as
+//! landlock lets it. `sandbox` says what happens to the rest.
 
 use crate::system::sandbox::{Call, Calls, When};
 
-pub static LOGGER: Calls = Calls { allowed: &[COMMON, LOOP, FILES, CLIENTS, NO_WAIT], fatal: NEVER, unknown: UNKNOWN };
-pub static NOTIFIER: Calls = Calls { allowed: &[COMMON, LOOP, FILES], fatal: NEVER, unknown: UNKNOWN };
-pub static SHELL: Calls = Calls { allowed: &[COMMON, CLIENTS, TERMINAL, THREADS], fatal: NEVER, unknown: UNKNOWN };
+pub static LOGGER: Calls =
+    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, CLIENTS, NO_WAIT], fatal: NEVER, unknown: UNKNOWN };
+pub static NOTIFIER: Calls = Calls {
+    allowed: &[COMMON, LOOP, FILES, CLIENTS, THREADS, NETWORK, NAMES, DIRECTORIES],
+    fatal: NEVER,
+    unknown: UNKNOWN,
+};
+pub static SHELL: Calls =
+    Calls { allowed: &[COMMON, OPEN_ONLY, CLIENTS, TERMINAL, HISTORY, THREADS], fatal: NEVER, unknown: UNKNOWN };
 
 const READ_WRITE_ONLY: When = When::Bits(2, libc::PROT_EXEC as u64, 0);
 const AN_OPEN_FILE: u64 = libc::AT_EMPTY_PATH as u64;
@@ -45,8 +52,6 @@ const COMMON: &[Call] = &[
         When::OneOf(1, OF_A_DESCRIPTOR),
         "non-blocking, close-on-exec, a duplicate, a larger pipe",
     ),
-    Call::when(libc::SYS_statx, When::Bits(2, AN_OPEN_FILE, AN_OPEN_FILE), "the size of an open file"),
-    Call::when(libc::SYS_newfstatat, When::Bits(3, AN_OPEN_FILE, AN_OPEN_FILE), "fstat(3) of some C libraries"),
     Call::always(libc::SYS_fstat, "fstat(3) of the others"),
     Call::always(libc::SYS_ftruncate, "a file that is full is emptied, a half line cut off"),
     Call::always(libc::SYS_sigaltstack, "set up and taken down with a thread"),
@@ -59,6 +64,12 @@ const COMMON: &[Call] = &[
     Call::when(libc::SYS_tgkill, When::Ourselves(0), "abort(3): a signal to ourselves only"),
     Call::always(libc::SYS_exit, "a thread ends"),
     Call::always(libc::SYS_exit_group, "the end"),
+];
+
+/// What a worker that opens nothing may ask of files.
+const OPEN_ONLY: &[Call] = &[
+    Call::when(libc::SYS_statx, When::Bits(2, AN_OPEN_FILE, AN_OPEN_FILE), "the size of an open file"),
+    Call::when(libc::SYS_newfstatat, When::Bits(3, AN_OPEN_FILE, AN_OPEN_FILE), "fstat(3) of some C libraries"),
 ];
 
 /// A loop over epoll.
@@ -104,8 +115,59 @@ const TERMINAL: &[Call] = &[
     Call::always(libc::SYS_pipe2, "lines to print go to the editor through a pipe"),
     Call::always(libc::SYS_signalfd4, "Ctrl-C as something to wait for"),
     Call::when(libc::SYS_socketpair, When::OneOf(0, &[libc::AF_UNIX as u64]), "a connection: one end for the core"),
-    Call::always(libc::SYS_lseek, "the history from its end"),
     Call::when(libc::SYS_kill, When::Ourselves(0), "wakes the line editor; Ctrl-Z, which nobody heeds"),
+];
+
+const HISTORY: &[Call] = &[Call::always(libc::SYS_lseek, "the history from its end")];
+
+/// No raw sockets, and none to the kernel (netlink, packets).
+const FAMILIES: &[u64] = &[libc::AF_INET as u64, libc::AF_INET6 as u64, libc::AF_UNIX as u64];
+
+/// Connections to servers. None is ever accepted, and no port taken.
+const NETWORK: &[Call] = &[
+    Call::when(libc::SYS_socket, When::OneOf(0, FAMILIES), "a connection to a server or a log daemon"),
+    Call::always(libc::SYS_connect, "where to"),
+    Call::always(libc::SYS_getsockopt, "whether the connection has come about"),
+    Call::always(libc::SYS_setsockopt, "no delay; the resolver wants to hear of errors"),
+    Call::always(libc::SYS_shutdown, "the end of what is sent"),
+    Call::always(libc::SYS_eventfd2, "news for the main thread, orders for the other"),
+];
+
+/// getaddrinfo(3), as far as it gets without netlink and modules that would be loaded.
+const NAMES: &[Call] = &[
+    Call::always(libc::SYS_getsockname, "which of the addresses are near"),
+    Call::always(libc::SYS_getpeername, "whom the resolver talks to"),
+    Call::always(libc::SYS_sendmmsg, "both questions at once"),
+    Call::when(
+        libc::SYS_ioctl,
+        When::OneOf(1, &[libc::FIONREAD, libc::FIONBIO]),
+        "how long the answer is; a log daemon is never waited for",
+    ),
+    Call::always(libc::SYS_uname, "the machine's own name and domain"),
+];
+
+/// Files by name. Which ones, landlock says: settings and certificates are read, the spool is written.
+const DIRECTORIES: &[Call] = &[
+    Call::always(libc::SYS_openat, "settings, certificates, the spool"),
+    Call::always(libc::SYS_statx, "whether a file is there, and how large"),
+    Call::always(libc::SYS_newfstatat, "the same for the C library: settings that have changed"),
+    #[cfg(target_arch = "x86_64")]
+    Call::always(libc::SYS_stat, "the same before glibc 2.33"),
+    #[cfg(target_arch = "x86_64")]
+    Call::always(libc::SYS_access, "whether nscd is there"),
+    Call::always(libc::SYS_faccessat, "access(2) where there is no call of that name"),
+    #[cfg(target_arch = "x86_64")]
+    Call::always(libc::SYS_readlink, "where the names of certificates lead"),
+    Call::always(libc::SYS_readlinkat, "readlink(2) where there is no call of that name"),
+    Call::always(libc::SYS_getdents64, "what lies in the spool, which certificates there are"),
+    Call::always(libc::SYS_lseek, "how much of a file is left to read"),
+    Call::always(libc::SYS_fsync, "what is accepted is on disk"),
+    Call::always(libc::SYS_fdatasync, "the same of contents alone"),
+    #[cfg(target_arch = "x86_64")]
+    Call::always(libc::SYS_renameat, "a complete file gets its name"),
+    Call::always(libc::SYS_renameat2, "renameat(2) where there is no call of that name"),
+    Call::always(libc::SYS_unlinkat, "what was sent leaves the spool"),
+    Call::always(libc::SYS_mkdirat, "the parts of the spool"),
 ];
 
 const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
@@ -121,7 +183,7 @@ const PROCESS: u64 = (libc::CLONE_VFORK
     | libc::CLONE_NEWNET) as u32 as u64;
 const NO_MORE_THREADS: &[When] = &[When::OneOf(0, &[0]), When::OneOf(1, &[libc::RLIMIT_NPROC as u64])];
 
-/// Two threads beside the first.
+/// Threads beside the first: all of them in the beginning.
 const THREADS: &[Call] = &[
     Call::when(libc::SYS_clone, When::Bits(0, THREAD | PROCESS, THREAD), "threads, no processes"),
     Call::always(libc::SYS_set_robust_list, "a thread begins"),
@@ -230,25 +292,42 @@ mod tests {
         }
     }
 
+    fn allowed(calls: &Calls) -> BTreeSet<libc::c_long> {
+        calls.allowed.iter().copied().flatten().map(|call| call.number).collect()
+    }
+
     #[test]
-    fn no_worker_may_open_connect_or_execute() {
+    fn no_worker_may_listen_execute_or_give_files_away() {
         for calls in [LOGGER, NOTIFIER, SHELL] {
-            let allowed: BTreeSet<_> = calls.allowed.iter().copied().flatten().map(|call| call.number).collect();
             for number in [
-                libc::SYS_openat,
                 libc::SYS_openat2,
-                libc::SYS_socket,
-                libc::SYS_connect,
                 libc::SYS_bind,
+                libc::SYS_listen,
                 libc::SYS_accept4,
                 libc::SYS_execve,
-                libc::SYS_unlinkat,
-                libc::SYS_renameat2,
                 libc::SYS_fchmod,
                 libc::SYS_fchown,
+                libc::SYS_linkat,
+                libc::SYS_symlinkat,
                 libc::SYS_memfd_create,
             ] {
-                assert!(!allowed.contains(&number), "call {number}");
+                assert!(!allowed(&calls).contains(&number), "call {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn logger_and_shell_may_not_open_or_connect_either() {
+        for calls in [LOGGER, SHELL] {
+            for number in [
+                libc::SYS_openat,
+                libc::SYS_socket,
+                libc::SYS_connect,
+                libc::SYS_unlinkat,
+                libc::SYS_renameat2,
+                libc::SYS_mkdirat,
+            ] {
+                assert!(!allowed(&calls).contains(&number), "call {number}");
             }
         }
     }

@@ -9,17 +9,37 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::os::fd::RawFd;
 use std::process::ExitCode;
 
 use crate::model::program::{Limit, Resource};
-use crate::system::sandbox::{self, Calls};
+use crate::system::sandbox::{self, Calls, Reach};
 use crate::system::{credentials, limits, process, signals, stdio};
 use crate::worker::channel::Channel;
 
 pub use super::calls::{LOGGER, NOTIFIER, SHELL};
 
 /// The number at which a worker finds its channel to the core.
-pub const CHANNEL: i32 = 3;
+pub const CHANNEL: RawFd = 3;
+/// Where the notifier finds the directory of its spool, and the one of its maildir, if it has them.
+pub const SPOOL: RawFd = 4;
+pub const MAILDIR: RawFd = 5;
+
+/// What name look-ups and TLS read: the settings of both, wherever distributions have links in `/etc`
+/// lead, and the certificates.
+const NETWORK_FILES: &[&str] = &[
+    "/etc",
+    "/usr/lib/ssl",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/usr/share/pki",
+    "/var/lib/ca-certificates",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+    "/run/netconfig",
+    "/run/nscd",
+];
 
 /// What a worker keeps.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +49,8 @@ pub struct Allowance {
     /// How large a file may grow by its writing, if that is bounded.
     pub file_bytes: Option<u64>,
     pub starts_threads: bool,
+    /// Talks to servers, and writes below [`SPOOL`] and [`MAILDIR`].
+    pub uses_network: bool,
     pub calls: &'static Calls,
 }
 
@@ -58,8 +80,15 @@ pub fn confine(allowance: Allowance) -> Result<(), ConfineError> {
     credentials::give_up_new_privileges().map_err(step("no_new_privs"))?;
     set_limits(allowance).map_err(step("limits"))?;
     // A kernel that enforces only a part of it, or nothing, is no reason to lose the worker.
-    sandbox::reach_nothing().map_err(step("landlock"))?;
+    let reach = if allowance.uses_network { network().map_err(step("landlock"))? } else { Reach::NOTHING };
+    sandbox::reach_only(&reach).map_err(step("landlock"))?;
     sandbox::keep_calls(allowance.calls).map_err(step("seccomp"))
+}
+
+fn network() -> io::Result<Reach> {
+    let spool = stdio::inherited_directory(SPOOL)?;
+    let maildir = stdio::inherited_directory(MAILDIR)?;
+    Ok(Reach { read: NETWORK_FILES, change: spool.into_iter().chain(maildir).collect(), connect: true })
 }
 
 fn set_limits(allowance: Allowance) -> io::Result<()> {

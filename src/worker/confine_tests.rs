@@ -4,15 +4,21 @@ use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
+use nix::fcntl::renameat;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::*;
 use crate::system::sandbox::{Enforced, attempt};
 
 /// Set in the process that a test runs in once more.
 const ALONE: &str = "TASKMASTER_UNIT_TEST_ALONE";
+/// A directory for that process, which is removed after it.
+const DIRECTORY: &str = "TASKMASTER_UNIT_TEST_DIRECTORY";
 
 /// Runs the body in a process of its own, which can be confined without harm to the other tests.
 fn alone(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
@@ -20,8 +26,10 @@ fn alone(test: &str, body: fn()) -> Option<(ExitStatus, String)> {
         body();
         return None;
     }
+    let directory = tempfile::tempdir().expect("a directory");
     let mut again = Command::new(std::env::current_exe().expect("this test"));
     again.args(["--exact", &format!("worker::confine::tests::{test}"), "--nocapture"]).env(ALONE, "1");
+    again.env(DIRECTORY, directory.path());
     let output = again.output().expect("it runs");
     let said = [output.stdout, output.stderr].concat();
     Some((output.status, String::from_utf8_lossy(&said).into_owned()))
@@ -34,7 +42,9 @@ fn succeeds(test: &str, body: fn()) {
 }
 
 fn enter(calls: &'static Calls) {
-    confine(Allowance { descriptors: 64, file_bytes: Some(1000), starts_threads: true, calls }).expect("confined");
+    let uses_network = std::ptr::eq(calls, &raw const NOTIFIER);
+    confine(Allowance { descriptors: 64, file_bytes: Some(1000), starts_threads: true, uses_network, calls })
+        .expect("confined");
 }
 
 const PATH: &std::ffi::CStr = c"/etc/passwd";
@@ -45,23 +55,45 @@ fn is_refused(name: &str, number: libc::c_long, arguments: [usize; 5]) {
     assert_eq!(attempt(number, arguments), Err(Errno::EPERM), "{name}");
 }
 
+fn number(value: i32) -> usize {
+    usize::try_from(value).expect("not negative")
+}
+
 fn nothing_can_be_reached(calls: &'static Calls) {
     let here = libc::AT_FDCWD.cast_unsigned() as usize;
     let path = PATH.as_ptr() as usize;
-    let parent = usize::try_from(nix::unistd::getppid().as_raw()).expect("a pid");
-    let number = |value: i32| usize::try_from(value).expect("not negative");
     let (inet, unix, stream) = (number(libc::AF_INET), number(libc::AF_UNIX), number(libc::SOCK_STREAM));
-    enter(calls);
+    nothing_else_can_be_done(calls);
     is_refused("open for reading", libc::SYS_openat, [here, path, 0, 0, 0]);
     is_refused("open for writing", libc::SYS_openat, [here, path, number(libc::O_WRONLY | libc::O_CREAT), 0, 0]);
     is_refused("look at a file", libc::SYS_newfstatat, [here, path, 0, 0, 0]);
     is_refused("remove", libc::SYS_unlinkat, [here, path, 0, 0, 0]);
     is_refused("make a directory", libc::SYS_mkdirat, [here, path, 0o777, 0, 0]);
-    is_refused("change a mode", libc::SYS_fchmod, [1, 0o777, 0, 0, 0]);
-    is_refused("make memory to execute", libc::SYS_memfd_create, [path, 0, 0, 0, 0]);
     is_refused("socket of the network", libc::SYS_socket, [inet, stream, 0, 0, 0]);
     is_refused("socket", libc::SYS_socket, [unix, stream, 0, 0, 0]);
     is_refused("connect", libc::SYS_connect, [0, 0, 0, 0, 0]);
+}
+
+/// What no worker can, the notifier neither.
+fn nothing_else_can_be_done(calls: &'static Calls) {
+    let here = libc::AT_FDCWD.cast_unsigned() as usize;
+    let path = PATH.as_ptr() as usize;
+    let parent = usize::try_from(nix::unistd::getppid().as_raw()).expect("a pid");
+    let (inet, stream) = (number(libc::AF_INET), number(libc::SOCK_STREAM));
+    enter(calls);
+    is_refused("change a mode", libc::SYS_fchmod, [1, 0o777, 0, 0, 0]);
+    is_refused("change a mode by name", libc::SYS_fchmodat, [here, path, 0o777, 0, 0]);
+    is_refused("change an owner", libc::SYS_fchownat, [here, path, 0, 0, 0]);
+    is_refused("make a link", libc::SYS_linkat, [here, path, here, path, 0]);
+    is_refused("make a symbolic link", libc::SYS_symlinkat, [path, here, path, 0, 0]);
+    is_refused("make a device", libc::SYS_mknodat, [here, path, 0, 0, 0]);
+    is_refused("make memory to execute", libc::SYS_memfd_create, [path, 0, 0, 0, 0]);
+    for family in [libc::AF_NETLINK, libc::AF_PACKET, libc::AF_ALG, libc::AF_VSOCK] {
+        is_refused("a strange socket", libc::SYS_socket, [number(family), number(libc::SOCK_RAW), 0, 0, 0]);
+    }
+    is_refused("take a port", libc::SYS_bind, [0, 0, 0, 0, 0]);
+    is_refused("listen", libc::SYS_listen, [0, 0, 0, 0, 0]);
+    is_refused("accept", libc::SYS_accept4, [0, 0, 0, 0, 0]);
     is_refused("a pair of the network", libc::SYS_socketpair, [inet, stream, 0, 0, 0]);
     let exec = number(libc::PROT_READ | libc::PROT_EXEC);
     let anonymous = number(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -90,8 +122,70 @@ fn the_logger_reaches_nothing() {
 }
 
 #[test]
-fn the_notifier_reaches_nothing() {
-    succeeds("the_notifier_reaches_nothing", || nothing_can_be_reached(&NOTIFIER));
+fn the_notifier_can_do_nothing_but_open_and_connect() {
+    succeeds("the_notifier_can_do_nothing_but_open_and_connect", || nothing_else_can_be_done(&NOTIFIER));
+}
+
+/// Puts a directory where the core would pass it.
+fn pass(directory: &Path, number: RawFd) {
+    let from = File::open(directory).expect("a directory");
+    stdio::place(vec![(from.into(), number)]).expect("room");
+}
+
+fn refused<T>(result: io::Result<T>) {
+    assert_eq!(result.map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::PermissionDenied));
+}
+
+#[test]
+fn the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_told() {
+    let test = "the_notifier_reads_what_names_and_certificates_need_and_writes_where_it_is_told";
+    succeeds(test, || {
+        let version = landlock_version();
+        let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("a directory"));
+        let (spool, other) = (directory.join("spool"), directory.join("other"));
+        for directory in [&spool, &other] {
+            std::fs::create_dir(directory).expect("made");
+            std::fs::write(directory.join("old"), "x").expect("written");
+        }
+        pass(&spool, SPOOL);
+        enter(&NOTIFIER);
+        assert!(File::open("/etc/passwd").is_ok() && std::fs::read_dir("/etc/ssl").is_ok());
+        let at = File::open(&spool).expect("the spool");
+        mkdirat(&at, "queue", Mode::S_IRWXU).expect("a directory of the spool");
+        std::fs::write(spool.join("tmp.1"), "y").expect("written");
+        renameat(&at, "tmp.1", &at, "1").expect("a file gets its name");
+        at.sync_all().expect("on disk");
+        if version >= 2 {
+            renameat(&at, "1", &at, "queue/1").expect("from one of its directories to another");
+        }
+        unlinkat(&at, "old", UnlinkatFlags::NoRemoveDir).expect("removed");
+        assert_eq!(std::fs::read_dir(&spool).expect("read").count(), 1);
+        if version >= 1 {
+            refused(File::open(other.join("old")));
+            refused(std::fs::write(other.join("new"), "x"));
+            refused(std::fs::write("/etc/taskmaster-test-never-there", "x"));
+            refused(File::open("/proc/self/status"));
+            refused(std::fs::read_dir("/"));
+            refused(std::fs::read_dir("/root"));
+        }
+    });
+}
+
+#[test]
+fn the_notifier_connects_and_finds_names_but_takes_no_port() {
+    succeeds("the_notifier_connects_and_finds_names_but_takes_no_port", || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        enter(&NOTIFIER);
+        drop(TcpStream::connect(("localhost", port)).expect("found and connected"));
+        let unknown = std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", port));
+        assert!(unknown.is_err(), "it is not found, and nothing worse happens");
+        refused(TcpListener::bind("127.0.0.1:0"));
+        refused(std::net::UdpSocket::bind("127.0.0.1:0"));
+        refused(std::os::unix::net::UnixListener::bind("/tmp/taskmaster-test-never-there"));
+        assert!(std::os::unix::net::UnixDatagram::unbound().is_ok());
+        assert_eq!(std::thread::spawn(|| 42).join().expect("a thread"), 42);
+    });
 }
 
 #[test]
@@ -178,11 +272,8 @@ fn without_the_filter_nothing_can_be_reached_by_name_either() {
         let address = listener.local_addr().expect("an address");
         let parent = nix::unistd::getppid();
         let null = File::open("/dev/null").expect("opens");
-        let enforced = sandbox::reach_nothing().expect("no kernel refuses");
+        let enforced = sandbox::reach_only(&Reach::NOTHING).expect("no kernel refuses");
         assert_eq!(enforced == Enforced::Nothing, version <= 0, "{enforced:?} of version {version}");
-        let refused = |result: std::io::Result<()>| {
-            assert_eq!(result.map_err(|error| error.kind()), Err(std::io::ErrorKind::PermissionDenied));
-        };
         if version >= 1 {
             refused(File::open("/etc/passwd").map(drop));
             refused(File::open("/proc/self/status").map(drop));

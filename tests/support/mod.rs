@@ -24,6 +24,10 @@ pub enum Need {
     Root,
     /// A version 2 hierarchy of control groups that may be written.
     Cgroup2,
+    /// Landlock of version 3 (Linux 6.2) or later.
+    Landlock,
+    /// User namespaces that an ordinary user may make.
+    UserNamespaces,
     /// With aiosmtpd, for servers that misbehave and for a second opinion on mails.
     Python,
     Openssl,
@@ -38,10 +42,10 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
+            Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
+            Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
-            Self::Python | Self::Openssl | Self::Postfix | Self::Rsyslog | Self::Journald | Self::Alertmanager => {
-                servers::missing(self)
-            }
+            server => servers::missing(server),
         }
     }
 }
@@ -55,6 +59,21 @@ pub fn cgroup_mount() -> Option<std::path::PathBuf> {
     let works = probe.join("cgroup.kill").exists();
     let _ = std::fs::remove_dir(&probe);
     works.then(|| mount.into())
+}
+
+/// What the kernel says of itself (landlock_create_ruleset(2) with the flag that asks for it).
+fn landlock_version() -> i64 {
+    let none = std::ptr::null::<u8>();
+    // SAFETY: no structure is passed, and none is asked for.
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, 1_u32) }
+}
+
+fn has_user_namespaces() -> bool {
+    let tried = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--map-root-user", "true"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
 }
 
 pub fn is_root() -> bool {

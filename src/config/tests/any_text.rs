@@ -7,6 +7,9 @@ const VALID: &str = "include = [\"conf.d/*.toml\"]\n[supervisor]\nevent_log = \"
     [[control.allow]]\nusers = [\"alice\", 1001]\nprograms = [\"w[e]b*\"]\nverbs = [\"stop\"]\n\
     [defaults]\nuser = \"nobody\"\nenv = { A = \"${host}\" }\n[programs.web]\ncmd = \"/bin/web -p ${instance}\"\n\
     umask = 0o022\nnumprocs = 3\nexitcodes = [0, 2]\nstoptime = \"1m30s\"\nlimits = { nofile = [1, 2] }\n\
+    [notify]\ngroup_wait = 1\n[notify.email]\nserver = [\"a:25\", \"[::1]:26\"]\n\
+    tls = \"implicit\"\nfrom = \"A B <a@b.c>\"\nto = \"ö@b.c\"\nredact = \"a+\"\n[notify.webhooks.chat]\nurl = \"https://h/p\"\n\
+    [notify.syslog]\ntarget = \"tcp://h:601\"\nsd_id = \"a@1\"\n[[notify.rules]]\non = [\"process.*\"]\nto = [\"email\"]\n\
     [programs.\"größe\"]\ncmd = ['/bin/x']\nlog_maxbytes = \"50MB\"\nbackoff = { initial = 1.5, factor = 2.0 }\n";
 
 /// Every fault has a place inside the text, and shows without anything that acts on a terminal.

@@ -13,7 +13,7 @@ numproc = 3
 umask = 22
 	stopsignal = "TREM"
 env = { "A-B" = 1, OK = "${nope}" }
-tty = true
+ready = "notify"
 
 [program.db]
 command = "x"
@@ -39,9 +39,9 @@ taskmaster.toml:10:9: `A-B` is not the name of a variable
 taskmaster.toml:10:26: unknown ${nope}; there are program, process, instance, host, user, home, env:NAME; `$$` is a dollar
    10 | env = { "A-B" = 1, OK = "${nope}" }
       |                          ^^^^^^^
-taskmaster.toml:11:1: `tty` is not in this version of Taskmaster
-   11 | tty = true
-      | ^^^ take it out until there is one that has it
+taskmaster.toml:11:1: `ready` is not in this version of Taskmaster
+   11 | ready = "notify"
+      | ^^^^^ take it out until there is one that has it
 taskmaster.toml:13:2: unknown table `program` at the top level
    13 | [program.db]
       |  ^^^^^^^ did you mean `programs`?
@@ -117,6 +117,19 @@ fn each_wrong_value_is_refused_in_the_words_of_its_key() {
         ("restart_limit = { burst = 5, interval = 0 }", "`interval` is longer than nothing"),
         ("restart_limit = { burst = 1001, interval = 1 }", "`burst` is a number from 1 to 1000"),
         ("workingdir = \"tmp\"", "`workingdir` is an absolute path"),
+        ("restrict_paths = { read = [\"/etc\"] }", "without an `execute` path lets nothing be executed"),
+        ("restrict_paths = { execute = [] }", "without an `execute` path lets nothing be executed"),
+        ("restrict_paths = { execute = [\"usr\"] }", "`execute` is a list of absolute paths"),
+        ("restrict_paths = { execute = [\"/usr\"], read = [\"-etc\"] }", "or with `-/` if it may be missing"),
+        ("restrict_paths = { execute = \"/usr\" }", "`execute` is a list of absolute paths, not a string"),
+        ("restrict_paths = { execute = [\"/usr/${nope}\"] }", "unknown ${nope}"),
+        ("restrict_paths = { execute = [\"/usr\"], reads = [] }", "did you mean `read`?"),
+        ("restrict_paths = { execute = [\"/usr\"], on_unsupported = \"refuze\" }", "did you mean \"refuse\"?"),
+        ("tty = true\nstderr = \"/var/log/x\"", "with `tty` standard error goes where `stdout` goes"),
+        ("tty = true\nstderr = \"discard\"", "take `stderr` out, or write \"stdout\""),
+        ("tty = \"yes\"", "`tty` is true or false, not a string"),
+        ("restrict_paths = [\"/usr\"]", "`restrict_paths` is a table, not a list"),
+        ("ReadWritePaths = [\"/usr\"]", "did you mean `restrict_paths`?"),
         ("workingdir = \"/a\\u0000b\"", "`workingdir` has a NUL character in it"),
         ("stdout = \"console\"", "\"console\" is not in this version"),
         ("stdout = \"stdout\"", "`stdout` is \"auto\", \"discard\" or an absolute path"),
@@ -148,6 +161,17 @@ fn each_wrong_value_is_refused_in_the_words_of_its_key() {
 }
 
 #[test]
+fn restricted_paths_and_the_right_to_new_privileges_exclude_each_other() {
+    assert_eq!(
+        wrong("no_new_privileges = false\nrestrict_paths = { execute = [\"/usr\"] }"),
+        "taskmaster.toml:4:21: `restrict_paths` needs `no_new_privileges`\n    4 | no_new_privileges = false\n      \
+         |                     ^^^^^ take one of the two out\n1 fault in 1 file"
+    );
+    let text = "[defaults]\nno_new_privileges = false\nuser = \"u\"\n[programs.a]\ncmd = \"a\"\nrestrict_paths.execute = [\"/usr\"]\n";
+    assert!(told(load_one(text)).starts_with("taskmaster.toml:2:21: `restrict_paths` needs `no_new_privileges`"));
+}
+
+#[test]
 fn a_command_is_refused_where_it_cannot_be_started() {
     for (cmd, words) in [
         ("\"\"", "`cmd` is empty"),
@@ -176,7 +200,6 @@ fn what_is_no_table_of_programs_is_refused() {
         ("[programs.\"a b\"]\ncmd = \"x\"\nuser = \"u\"\n", "but no ' '"),
         ("[programs.all]\ncmd = \"x\"\nuser = \"u\"\n", "`all` means every program"),
         ("cmd = \"x\"\n[programs]\n", "it belongs in [programs.NAME] or [defaults]"),
-        ("[notify.email]\n[programs]\n", "`notify` is not in this version"),
         ("[supervisor]\nremember = true\n", "`remember` is not in this version"),
         ("supervisor = 1\n", "`supervisor` is a table, not an integer"),
     ] {

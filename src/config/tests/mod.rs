@@ -2,6 +2,7 @@
 mod allow;
 mod any_text;
 mod faults;
+mod notify;
 mod values_in_force;
 
 use super::*;
@@ -35,6 +36,16 @@ impl Files for Memory {
 
     fn exists(&mut self, path: &Path) -> bool {
         self.0.contains_key(path)
+    }
+
+    /// What has `open` in its name can be read by others.
+    fn secret(&mut self, path: &Path) -> Result<(), String> {
+        self.read(path)?;
+        if self.is_private(path) { Ok(()) } else { Err("can be read by others".to_owned()) }
+    }
+
+    fn is_private(&mut self, path: &Path) -> bool {
+        !path.to_string_lossy().contains("open")
     }
 }
 

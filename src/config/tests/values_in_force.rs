@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::model::program::testing;
 use crate::model::program::{
-    AutoRestart, Backoff, ErrorOutput, InheritEnv, KillMode, Limit, OnSupervisorDeath, Output, Resource, RestartLimit,
+    AutoRestart, Backoff, ErrorOutput, InheritEnv, KillMode, Limit, ListedPath, OnSupervisorDeath, OnUnsupported,
+    Output, Resource, RestartLimit,
 };
 use crate::model::signal::Signal;
 use crate::model::template::Template;
@@ -168,6 +169,31 @@ fn names_are_expanded_after_a_command_is_split() {
     let list = good("[programs.web]\nuser = \"www\"\ncmd = [\"web\", \"a b\", \"\"]\n");
     let words: Vec<String> = list.programs[0].exec.cmd.iter().map(text_of).collect();
     assert_eq!(words, ["web", "a b", ""]);
+}
+
+#[test]
+fn with_a_terminal_standard_error_goes_where_standard_output_goes() {
+    for lines in ["tty = true", "tty = true\nstderr = \"auto\"", "tty = true\nstderr = \"stdout\""] {
+        let exec = web(lines).exec;
+        assert_eq!((exec.tty, exec.stderr), (true, ErrorOutput::Stdout), "{lines}");
+    }
+}
+
+#[test]
+fn restricted_paths_are_expanded_for_each_process_and_imply_no_new_privileges() {
+    let program = web(
+        r#"restrict_paths = { read = ["/etc", "-/srv/${instance}"], write = ["${home}"], execute = ["${env:HERE}"] }"#,
+    );
+    let paths = program.exec.restrict_paths.expect("restricted");
+    let texts = |listed: &[ListedPath]| -> Vec<(String, bool)> {
+        listed.iter().map(|listed| (text_of(&listed.path), listed.optional)).collect()
+    };
+    assert_eq!(texts(&paths.read), [("/etc".to_owned(), false), ("/srv/0".to_owned(), true)]);
+    assert_eq!(texts(&paths.write), [("/home/www".to_owned(), false)]);
+    assert_eq!(texts(&paths.execute), [("/srv/here".to_owned(), false)]);
+    assert_eq!((paths.on_unsupported, program.exec.no_new_privileges), (OnUnsupported::Refuse, Some(true)));
+    let paths = web(r#"restrict_paths = { execute = ["/usr"], on_unsupported = "best-effort" }"#).exec.restrict_paths;
+    assert_eq!(paths.map(|paths| (paths.read.len(), paths.on_unsupported)), Some((0, OnUnsupported::BestEffort)));
 }
 
 #[test]

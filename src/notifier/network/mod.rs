@@ -5,29 +5,29 @@
 //! when to try again: that is `alert::queue`. Syslog keeps its own bounded buffer, because it gets every
 //! event and has no spool.
 
+mod dial;
+mod dialogue;
+#[cfg(test)]
+mod fake_tests;
+mod limited;
+mod runtime;
+#[cfg(test)]
+mod sandbox_tests;
+mod secret;
+mod smtp;
+mod syslog;
+mod tls;
+mod webhook;
+
 use std::sync::Arc;
 
 use crate::alert::outcome::Outcome;
 use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName, Health};
 
-/// What a channel needs beside its settings. Never shown; zeroed when dropped.
-#[derive(Clone, Default)]
-pub struct Secrets {
-    pub password: Option<Secret>,
-    /// The first signs.
-    pub hmac: Vec<Secret>,
-}
-
-/// A secret's bytes, without a line end.
-#[derive(Clone)]
-pub struct Secret(Arc<[u8]>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
+pub use dial::Limits;
+pub use runtime::{Gone, Network};
+pub use secret::{Secret, Secrets};
 
 /// A job's number, unique in this process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -29,18 +29,18 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, view};
+use super::{Request, security, view};
 
 /// How many past events a client gets that names no number.
 const EVENTS_BY_DEFAULT: usize = 20;
 
 /// An answer at once, or one that comes later by itself.
-type Answer = Result<Option<Reply>, Refusal>;
+pub(super) type Answer = Result<Option<Reply>, Refusal>;
 
 /// Who asks.
-struct Caller {
+pub(super) struct Caller {
     client: ClientId,
-    peer: Peer,
+    pub(super) peer: Peer,
 }
 
 /// Carries out a call, if the caller may.
@@ -76,6 +76,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
     }
     match method {
         Method::Status => status(core, caller, &read(parameters)?),
+        Method::Security => security::answer(core, caller, &read(parameters)?),
         Method::Start => change(core, caller, &read(parameters)?, Change::Start),
         Method::Stop => change(core, caller, &read(parameters)?, Change::Stop),
         Method::Restart => change(core, caller, &read(parameters)?, Change::Restart),
@@ -121,7 +122,7 @@ fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
     Refusal::NotPermitted { verb, rule }
 }
 
-fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
+pub(super) fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
     Refusal::InvalidParameter { parameter: parameter.to_owned(), message: Some(message.into()) }
 }
 
@@ -171,7 +172,7 @@ fn select(core: &Core, caller: &Caller, verb: Verb, selectors: &[String]) -> Res
 }
 
 /// The processes whose status is asked: of those whose status the caller may know.
-fn select_status(core: &Core, caller: &Caller, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
+pub(super) fn select_status(core: &Core, caller: &Caller, selectors: &[String]) -> Result<Vec<ProcessId>, Refusal> {
     if selectors.is_empty() {
         core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
         let may = |program| core.rules.may(&caller.peer, Verb::Status, Target::of(program));

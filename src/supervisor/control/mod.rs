@@ -7,6 +7,7 @@
 pub mod calls;
 mod denials;
 mod room;
+mod security;
 pub mod view;
 pub mod waiters;
 

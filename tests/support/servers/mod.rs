@@ -31,7 +31,7 @@ pub fn missing(need: Need) -> Option<String> {
         Need::Rsyslog => &["rsyslogd", "openssl", "/usr/lib/rsyslog/lmnsd_ossl.so"],
         Need::Journald => &["/lib/systemd/systemd-journald", "journalctl"],
         Need::Alertmanager => &["prometheus-alertmanager"],
-        Need::Root | Need::Cgroup2 => &[],
+        _ => &[],
     };
     let missing: Vec<&str> = programs.iter().copied().filter(|name| !is_there(name)).collect();
     (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))

@@ -1,0 +1,546 @@
+//! What the notifier's main thread does for alerts: events go into the pipelines, their notices into the
+//! spool and the queues, from there to the network thread, a maildir or sendmail; what becomes of each
+//! attempt goes back into the queues.
+//!
+//! A turn of the loop brings to disk what its messages have changed, in one go, and only then sends
+//! anything and lets the events be acknowledged. New messages stand in the state until they have files of
+//! their own, and no message leaves the spool while the state on disk still holds it: so a crash at any
+//! step loses nothing and makes no second message of one.
+
+mod pipelines;
+mod questions;
+mod refresh;
+mod secrets;
+mod sending;
+mod sendmail;
+mod tails;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::entry::Entry;
+use crate::alert::merge::merge;
+use crate::alert::notice::Notice;
+use crate::alert::queue::{Queue, Settled};
+use crate::alert::queues::Queues;
+use crate::model::event::Event;
+use crate::model::notify::{About, Channel, ChannelName, Health, MailTransport, Transport};
+use crate::model::time::{Moment, WallTime};
+use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
+use crate::system::folder::Folder;
+use crate::system::poll::Poll;
+
+use super::network::{self, Gone, JobId, Message, News, Order, Secrets};
+use super::render::Rendering;
+use super::spool::Spool;
+use pipelines::Pipelines;
+use questions::Testing;
+use sending::Job;
+use sendmail::Sendmail;
+use tails::Tails;
+
+/// The network thread, as it is seen from here.
+pub trait Network {
+    /// Never waits.
+    ///
+    /// # Errors
+    /// When there is nobody to do it.
+    fn order(&self, order: Order) -> Result<(), Gone>;
+    /// What has come since the last time; never waits.
+    fn news(&self) -> Vec<News>;
+    /// Readable when there is news.
+    fn bell(&self) -> Option<BorrowedFd<'_>>;
+}
+
+impl Network for network::Network {
+    fn order(&self, order: Order) -> Result<(), Gone> {
+        Self::order(self, order)
+    }
+
+    fn news(&self) -> Vec<News> {
+        Self::news(self)
+    }
+
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+/// Makes a message of a notice.
+pub type Render = fn(&Notice, &Channel, &Rendering) -> Result<Message, String>;
+
+/// What the notifier is given at its start.
+#[derive(Default)]
+pub struct Folders {
+    pub spool: Option<Folder>,
+    pub maildir: Option<Folder>,
+}
+
+/// Both clocks, read once for each turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub moment: Moment,
+    pub wall: WallTime,
+}
+
+pub struct Alerts<N> {
+    network: N,
+    network_is_gone: bool,
+    render: Render,
+    settings: Option<Box<Configure>>,
+    /// In force, and those that come before the next configuration.
+    secrets: BTreeMap<ChannelName, Secrets>,
+    arriving: BTreeMap<ChannelName, Secrets>,
+    pipelines: Pipelines,
+    queues: Queues,
+    spool: Spool,
+    /// Files in the spool that are no messages, and why.
+    unreadable: Vec<(String, String)>,
+    maildir: Option<Folder>,
+    /// The run of the supervisor and the last event of it that the pipelines have.
+    run: u64,
+    seq: u64,
+    /// The pipelines may differ from what is on disk.
+    is_changed: bool,
+    /// As they were saved last.
+    saved: serde_json::Value,
+    /// Messages that the state on disk holds; it must be written again before one of them goes.
+    outbox: BTreeSet<String>,
+    outbox_must_go: bool,
+    jobs: BTreeMap<JobId, Job>,
+    /// Numbers of jobs and tickets.
+    count: u64,
+    /// What has become of jobs that need no network.
+    done: Vec<News>,
+    sendmails: Vec<Sendmail>,
+    tails: Tails,
+    tests: BTreeMap<u64, Testing>,
+    syslog: BTreeMap<ChannelName, SyslogState>,
+    /// When what fires on an Alertmanager's channel is posted again.
+    refresh: BTreeMap<ChannelName, Moment>,
+    /// To be told to the core at the end of the turn.
+    told: Vec<FromNotifier>,
+    lost: BTreeMap<String, u64>,
+    told_spool_failure: bool,
+    drain: Option<Moment>,
+}
+
+struct SyslogState {
+    health: Health,
+    lost: u64,
+}
+
+#[derive(Serialize)]
+struct State<'a> {
+    run: u64,
+    seq: u64,
+    pipelines: &'a serde_json::Value,
+    outbox: Vec<&'a Entry>,
+}
+
+#[derive(Deserialize)]
+struct SavedState {
+    run: u64,
+    seq: u64,
+    #[serde(default)]
+    pipelines: serde_json::Value,
+    #[serde(default)]
+    outbox: Vec<serde_json::Value>,
+}
+
+impl<N: Network> Alerts<N> {
+    /// Goes on where an earlier notifier has ended.
+    pub fn new(network: N, render: Render, folders: Folders, now: Now) -> Self {
+        let (spool, left) = Spool::open(folders.spool);
+        let mut alerts = Self {
+            network,
+            network_is_gone: false,
+            render,
+            settings: None,
+            secrets: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            pipelines: Pipelines::default(),
+            queues: Queues::default(),
+            spool,
+            unreadable: Vec::new(),
+            maildir: folders.maildir,
+            run: 0,
+            seq: 0,
+            is_changed: false,
+            saved: serde_json::Value::Null,
+            outbox: BTreeSet::new(),
+            outbox_must_go: false,
+            jobs: BTreeMap::new(),
+            count: 0,
+            done: Vec::new(),
+            sendmails: Vec::new(),
+            tails: Tails::default(),
+            tests: BTreeMap::new(),
+            syslog: BTreeMap::new(),
+            refresh: BTreeMap::new(),
+            told: Vec::new(),
+            lost: BTreeMap::new(),
+            told_spool_failure: false,
+            drain: None,
+        };
+        for (file, why) in left.unreadable {
+            alerts.lose(1, &format!("{file} in the spool cannot be read: {why}"));
+            alerts.unreadable.push((file, why));
+        }
+        for entry in left.dead {
+            alerts.lay_to_rest(entry);
+        }
+        for (entry, bytes) in left.waiting {
+            alerts.queue(entry, bytes, now);
+        }
+        if let Some(state) = left.state {
+            alerts.restore(state, now);
+        }
+        alerts
+    }
+
+    fn restore(&mut self, state: serde_json::Value, now: Now) {
+        let state = match serde_json::from_value::<SavedState>(state) {
+            Ok(state) => state,
+            Err(error) => {
+                self.lose(0, &format!("state.json in the spool is not what it should be: {error}"));
+                return;
+            }
+        };
+        (self.run, self.seq) = (state.run, state.seq);
+        self.pipelines = Pipelines::restore(&state.pipelines, now);
+        self.saved = state.pipelines;
+        for entry in state.outbox {
+            let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
+                self.lose(1, "a message in state.json is not what it should be");
+                continue;
+            };
+            self.outbox.insert(entry.notice.id.clone());
+            let is_buried = self.queues.dead().any(|dead| dead.notice.id == entry.notice.id);
+            let is_merged =
+                self.queues.channels.values().flat_map(Queue::entries).any(|e| e.merged.contains(&entry.notice.id));
+            if self.spool.is_unfiled(&entry) && !is_buried && !is_merged {
+                let bytes = self.spool.put(&entry);
+                self.queue(entry, bytes, now);
+            }
+        }
+    }
+
+    fn queue(&mut self, entry: Entry, bytes: u64, now: Now) {
+        let age = Duration::try_from(now.wall.duration_since(entry.notice.made_at)).unwrap_or_default();
+        let queue = self.queues.channels.entry(entry.notice.channel.clone()).or_default();
+        queue.push(entry, bytes, age, now.moment);
+    }
+
+    fn order(&mut self, order: Order) {
+        self.network_is_gone |= self.network.order(order).is_err();
+    }
+
+    /// Then another notifier has to begin.
+    pub fn network_is_gone(&self) -> bool {
+        self.network_is_gone
+    }
+
+    /// A number that was never given before.
+    fn number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn channel(&self, name: &ChannelName) -> Option<&Channel> {
+        self.settings.as_ref()?.notify.channels.iter().find(|channel| channel.name == *name)
+    }
+
+    /// Takes a message of the core; those that are not about alerts are none of ours.
+    pub fn hear(&mut self, message: ToNotifier, descriptors: Vec<OwnedFd>, poll: &mut Poll, now: Now) {
+        let mut descriptors = descriptors.into_iter();
+        match message {
+            ToNotifier::Secret { channel, kind } => self.secret(channel, kind, descriptors.next()),
+            ToNotifier::Configure(settings) => self.configure(settings, now),
+            ToNotifier::Output { ticket } => self.tails.open(ticket, descriptors.next(), poll),
+            ToNotifier::Sendmail { ticket } => {
+                self.sendmail_started(ticket, descriptors.next(), descriptors.next(), poll);
+            }
+            ToNotifier::SendmailEnded { ticket, result } => self.sendmail_ended(ticket, result, poll),
+            ToNotifier::Ask { ticket, question } => self.ask(ticket, question, now),
+            ToNotifier::Drain => {
+                self.pipelines.hurry(now);
+                self.is_changed = true;
+                self.drain = Some(now.moment + self.drain_time());
+            }
+            ToNotifier::EventLog { .. } | ToNotifier::Console | ToNotifier::Event { .. } => {}
+        }
+    }
+
+    fn drain_time(&self) -> Duration {
+        self.settings.as_ref().map_or(Duration::ZERO, |settings| settings.notify.shutdown_drain)
+    }
+
+    /// Takes an event, unless the pipelines have it already.
+    pub fn event(&mut self, event: &Event, about: Option<Box<About>>, now: Now) {
+        if self.settings.is_none() || event.seq <= self.seq {
+            return;
+        }
+        self.seq = event.seq;
+        let about = about.map(|about| Arc::from(*about));
+        let order = Order::Event { event: Arc::new(event.clone()), about: about.clone() };
+        self.order(order);
+        self.is_changed = true;
+        for process in self.pipelines.event(event, about.as_deref(), now) {
+            self.count += 1;
+            if self.tails.want(self.count, &process, now.moment) {
+                self.told.push(FromNotifier::WantOutput { ticket: self.count, process });
+            }
+        }
+    }
+
+    fn configure(&mut self, settings: Box<Configure>, now: Now) {
+        let secrets = std::mem::take(&mut self.arriving);
+        if settings.run != self.run {
+            (self.run, self.seq) = (settings.run, 0);
+        }
+        for fault in self.pipelines.configure(&settings, now) {
+            self.lose(0, &fault);
+        }
+        self.is_changed = true;
+        let before = self.settings.replace(settings);
+        let channels = self.settings.as_ref().map_or_else(Vec::new, |settings| settings.notify.channels.clone());
+        for channel in channels.iter().filter(|channel| !matches!(channel.transport, Transport::Syslog(_))) {
+            let earlier = before.iter().flat_map(|before| &before.notify.channels).find(|old| old.name == channel.name);
+            let is_changed = earlier.is_none_or(|old| old.transport != channel.transport)
+                || secrets.get(&channel.name) != self.secrets.get(&channel.name);
+            self.queues.channels.entry(channel.name.clone()).or_default().configured(is_changed, now.moment);
+        }
+        self.secrets = secrets;
+        self.bury_unconfigured(&channels);
+        self.syslog.retain(|name, _| channels.iter().any(|channel| channel.name == *name));
+        let with_secrets = |channel: Channel| {
+            let secrets = self.secrets.get(&channel.name).cloned().unwrap_or_default();
+            (channel, secrets)
+        };
+        let channels = channels.into_iter().map(with_secrets).collect();
+        self.order(Order::Configure(channels));
+        self.expect_firing(now);
+    }
+
+    /// Messages of channels that are gone.
+    fn bury_unconfigured(&mut self, channels: &[Channel]) {
+        let is_there = |name: &ChannelName| {
+            channels.iter().any(|channel| channel.name == *name && !matches!(channel.transport, Transport::Syslog(_)))
+        };
+        let gone: Vec<ChannelName> = self.queues.channels.keys().filter(|name| !is_there(name)).cloned().collect();
+        for name in gone {
+            let Some(mut queue) = self.queues.channels.remove(&name) else { continue };
+            for entry in queue.bury_all(&format!("the channel {name} is no longer configured")) {
+                self.bury(entry);
+            }
+            self.jobs.retain(|_, job| job.channel() != Some(&name));
+        }
+    }
+
+    /// One turn: everything that is due. Gives what is to be told to the core; what was heard before is on
+    /// disk by then, as far as the disk takes it.
+    pub fn turn(&mut self, poll: &mut Poll, now: Now) -> Vec<FromNotifier> {
+        for (process, output) in self.tails.read(poll, now.moment) {
+            self.pipelines.output(&process, &output);
+            self.is_changed = true;
+        }
+        self.move_sendmails(poll, now);
+        let mut news = std::mem::take(&mut self.done);
+        news.extend(self.network.news());
+        for news in news {
+            self.heed(news, now);
+        }
+        self.give_up_late_jobs(now);
+        self.take_notices(now);
+        self.tend_queues(now);
+        let chosen = self.choose(now);
+        self.persist(now);
+        for (channel, entry) in chosen {
+            self.send(&channel, &entry, now);
+        }
+        self.refresh_firing(now);
+        self.tell_health(now);
+        self.tell_rest(now);
+        std::mem::take(&mut self.told)
+    }
+
+    /// What the pipelines have to tell becomes messages.
+    fn take_notices(&mut self, now: Now) {
+        if self.settings.is_none() {
+            return;
+        }
+        if self.pipelines.deadline().is_none_or(|due| due > now.moment) && !self.is_changed {
+            return;
+        }
+        self.is_changed = true;
+        let notices = self.pipelines.tick(now);
+        if !notices.is_empty() {
+            self.expect_firing(now);
+        }
+        for notice in notices {
+            let entry = Entry::new(notice);
+            let bytes = self.spool.put(&entry);
+            self.queue(entry, bytes, now);
+        }
+    }
+
+    /// Buries what is too old, merges what has waited too long, drops what is too much.
+    fn tend_queues(&mut self, now: Now) {
+        let Some(settings) = &self.settings else { return };
+        let limits = settings.notify.spool;
+        let stale_after: BTreeMap<ChannelName, Duration> =
+            settings.notify.channels.iter().map(|channel| (channel.name.clone(), channel.timing.stale_after)).collect();
+        let mut buried = Vec::new();
+        let mut merged = Vec::new();
+        for (name, queue) in &mut self.queues.channels {
+            buried.extend(queue.expire(limits.max_age, now.moment));
+            let Some(stale_after) = stale_after.get(name) else { continue };
+            for group in queue.take_stale(*stale_after, now.moment) {
+                let Some(digest) = merge(group.clone()) else { continue };
+                let bytes = self.spool.put(&digest);
+                queue.push_digest(digest, bytes, *stale_after, now.moment);
+                merged.extend(group);
+            }
+        }
+        merged.iter().for_each(|entry| self.forget(entry));
+        buried.into_iter().for_each(|entry| self.bury(entry));
+        for entry in self.queues.bound(&limits) {
+            self.pipelines.dropped(&entry.notice.channel);
+            self.is_changed = true;
+            self.lose(1, &format!("{}: the queue is full", entry.notice.channel));
+            self.forget(&entry);
+        }
+    }
+
+    /// It leaves the spool.
+    fn forget(&mut self, entry: &Entry) {
+        self.outbox_must_go |= self.outbox.contains(&entry.notice.id);
+        self.spool.remove(entry);
+    }
+
+    fn bury(&mut self, entry: Entry) {
+        self.outbox_must_go |= self.outbox.contains(&entry.notice.id);
+        let reason = entry.reason.as_deref().unwrap_or("it was given up");
+        self.lose(1, &format!("{}: {reason}", entry.notice.channel));
+        self.spool.bury(&entry);
+        self.lay_to_rest(entry);
+    }
+
+    fn lay_to_rest(&mut self, entry: Entry) {
+        for over in self.queues.bury(entry) {
+            self.spool.remove_dead(&over);
+        }
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        match settled {
+            Settled::Sent(entry) => self.forget(&entry),
+            Settled::Buried(entry) => self.bury(*entry),
+            Settled::Waits(entry) => drop(self.spool.put(&entry)),
+        }
+    }
+
+    /// Brings everything to disk.
+    fn persist(&mut self, now: Now) {
+        if !self.spool.is_on_disk() {
+            return;
+        }
+        let entries = self.queues.channels.values().flat_map(Queue::entries);
+        let unfiled: Vec<&Entry> = entries.filter(|entry| self.spool.is_unfiled(entry)).collect();
+        let new: BTreeSet<String> = unfiled.iter().map(|entry| entry.notice.id.clone()).collect();
+        let pipelines = if self.is_changed { self.pipelines.save(now) } else { self.saved.clone() };
+        let saves = self.outbox_must_go || !new.is_empty() || pipelines != self.saved;
+        if saves {
+            let state = State { run: self.run, seq: self.seq, pipelines: &pipelines, outbox: unfiled };
+            match serde_json::to_vec(&state) {
+                Ok(bytes) => self.spool.save(bytes),
+                Err(error) => self.lose(0, &format!("the state cannot be written: {error}")),
+            }
+            self.outbox.extend(new.iter().cloned());
+            self.saved = pipelines;
+        }
+        self.is_changed = false;
+        if self.spool.flush(now.moment) && saves {
+            (self.outbox, self.outbox_must_go) = (new, false);
+        }
+    }
+
+    fn tell_health(&mut self, now: Now) {
+        for (name, queue) in &mut self.queues.channels {
+            if let Some((health, tell)) = queue.news(now.moment) {
+                self.told.push(FromNotifier::Channel { channel: name.clone(), health, tell });
+            }
+        }
+    }
+
+    fn tell_rest(&mut self, now: Now) {
+        let failure = self.spool.failure().map(str::to_owned);
+        if let Some(failure) = failure.as_ref().filter(|_| !self.told_spool_failure) {
+            self.lose(0, &format!("alerts cannot be saved, they wait in memory: {failure}"));
+        }
+        self.told_spool_failure = failure.is_some();
+        for (why, messages) in std::mem::take(&mut self.lost) {
+            self.told.push(FromNotifier::Lost { messages, why });
+        }
+        let is_idle = self.jobs.is_empty() && self.deadline().is_none_or(|due| due > now.moment);
+        if self.drain.is_some_and(|end| is_idle || end <= now.moment) {
+            self.drain = None;
+            let left = self.queues.channels.values().map(|queue| queue.len() as u64).sum();
+            self.told.push(FromNotifier::Drained { left });
+        }
+    }
+
+    /// Messages are given up; told with the others of the same turn.
+    fn lose(&mut self, messages: u64, why: &str) {
+        // A few reasons a turn are enough to read; the count is complete.
+        let known = self.lost.len() < 10 || self.lost.contains_key(why);
+        *self.lost.entry(if known { why } else { "and more" }.to_owned()).or_default() += messages;
+    }
+
+    /// When the next turn is due, if nothing happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        if !self.done.is_empty() {
+            return Some(Moment::default());
+        }
+        let max_age = self.settings.as_ref().map(|settings| settings.notify.spool.max_age);
+        let queues = self.queues.channels.values().filter_map(|queue| queue.deadline(max_age?)).min();
+        let pipelines = self.settings.as_ref().and_then(|_| self.pipelines.deadline());
+        let limits = self.jobs.values().map(Job::limit).min();
+        let refresh = self.refresh.values().copied().min();
+        let others = [self.spool.deadline(), self.tails.deadline(), self.drain];
+        [queues, pipelines, limits, refresh].into_iter().chain(others).flatten().min()
+    }
+
+    /// The core is gone, in an orderly way or not: what is under way goes on in the next notifier.
+    pub fn end(&mut self, now: Now) {
+        for queue in self.queues.channels.values_mut() {
+            if let Some(entry) = queue.abandon() {
+                self.spool.put(entry);
+            }
+        }
+        self.is_changed = self.settings.is_some();
+        self.persist(now);
+    }
+
+    /// The channel's own recipients; none for a webhook.
+    fn recipients(&self, name: &ChannelName) -> Vec<String> {
+        match self.channel(name).map(|channel| &channel.transport) {
+            Some(Transport::Email(email)) => email.to.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn mail_transport(&self, name: &ChannelName) -> Option<&MailTransport> {
+        match &self.channel(name)?.transport {
+            Transport::Email(email) => Some(&email.via),
+            _ => None,
+        }
+    }
+}

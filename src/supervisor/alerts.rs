@@ -1,0 +1,276 @@
+//! What the notifier is given to tell people: the configuration with its secrets, and directories of its
+//! own; and what it says of its channels.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::SecretFile;
+use crate::model::event::{Facts, Kind};
+use crate::model::id::Uid;
+use crate::model::notify::{ChannelName, Health, MailTransport, Notify, Transport};
+use crate::model::text::{cut, escaped};
+use crate::model::time::{Moment, human};
+use crate::protocol::notifier::{Configure, ToNotifier};
+use crate::system::directory::{self, Readers};
+use crate::system::{clock, file};
+use crate::worker::channel::Passed;
+use crate::worker::confine::{MAILDIR, SPOOL};
+
+use super::core::Core;
+use super::load::TrustedFiles;
+use super::role::Role;
+
+/// The open files of secrets, by path.
+pub type Secrets = BTreeMap<PathBuf, Passed>;
+
+/// Between two answers to `WantSecrets`.
+const SECRETS_AGAIN: Duration = Duration::from_secs(10);
+/// So much of what a notifier says of a channel is kept, in bytes.
+const CAUSE_MAX: usize = 500;
+
+/// What the core keeps of alerts.
+#[derive(Default)]
+pub struct Alerts {
+    /// Wall clock at the start, in milliseconds: marks this run.
+    run: u64,
+    secrets: Secrets,
+    /// `WantSecrets` was said, and not answered yet.
+    wanted: bool,
+    answered: Option<Moment>,
+    channels: BTreeMap<ChannelName, ChannelHealth>,
+    /// What is wrong with the directories, as far as it was told.
+    directories: BTreeMap<i32, String>,
+}
+
+/// How a channel is, as its notifier has said last.
+#[derive(Clone, Debug)]
+pub struct ChannelHealth {
+    pub health: Health,
+    /// When it was said: `Failing` counts its seconds up to here.
+    pub since: Moment,
+    /// What was told to everybody last: that it is well?
+    told_well: Option<bool>,
+}
+
+impl Alerts {
+    pub fn new(run: u64, secrets: Secrets) -> Self {
+        Self { run, secrets, ..Self::default() }
+    }
+
+    /// The channels that said something, by name.
+    pub fn channels(&self) -> &BTreeMap<ChannelName, ChannelHealth> {
+        &self.channels
+    }
+
+    /// When `WantSecrets` is answered.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.wanted.then(|| self.answered.map_or_else(Moment::default, |last| last + SECRETS_AGAIN))
+    }
+
+    /// Whether `WantSecrets` is to be answered now; then it is.
+    fn answers(&mut self, now: Moment) -> bool {
+        let due = self.deadline().is_some_and(|due| due <= now);
+        if due {
+            self.wanted = false;
+            self.answered = Some(now);
+        }
+        due
+    }
+
+    /// A channel's notifier says how it is; whether everybody is to know.
+    fn heard(&mut self, channel: &ChannelName, health: &Health, tell: bool, now: Moment) -> bool {
+        let is_well = *health == Health::Well;
+        let known = self.channels.get(channel).and_then(|known| known.told_well);
+        let tells = tell && known != Some(is_well);
+        let told_well = if tells { Some(is_well) } else { known };
+        let health = match health {
+            Health::Well => Health::Well,
+            Health::Failing { seconds, cause } => {
+                Health::Failing { seconds: *seconds, cause: escaped(cut(cause, CAUSE_MAX)).into_owned() }
+            }
+        };
+        self.channels.insert(channel.clone(), ChannelHealth { health, since: now, told_well });
+        tells
+    }
+}
+
+impl Core {
+    /// A new configuration, whose secrets are open, is in force.
+    pub(super) fn alerts_configured(&mut self, secrets: Option<Secrets>, old: &Notify) {
+        if let Some(secrets) = secrets {
+            self.alerts.secrets = secrets;
+        }
+        let configured = |name: &ChannelName| self.config.notify.channels.iter().any(|channel| channel.name == *name);
+        self.alerts.channels.retain(|name, _| configured(name));
+        if maildir(old) == maildir(&self.config.notify) {
+            self.configure_notifier();
+        } else {
+            // Its confinement names the directories, once and for all.
+            self.replace_notifier();
+        }
+    }
+
+    /// Tells the notifier all that it must know of how people are told.
+    pub(super) fn configure_notifier(&mut self) {
+        for SecretFile { channel, kind, path } in self.config.secrets.clone() {
+            // Whoever had it before has read it to its end.
+            if let Some(file) = self.alerts.secrets.get(&path).cloned()
+                && file::rewind(&file).is_ok()
+            {
+                self.tell_notifier(&ToNotifier::Secret { channel, kind }, vec![file]);
+            }
+        }
+        let configure = Configure {
+            notify: self.config.notify.clone(),
+            run: self.alerts.run,
+            host: self.journal.host().to_owned(),
+            programs: self.config.programs.iter().map(|program| program.name.clone()).collect(),
+        };
+        self.tell_notifier(&ToNotifier::Configure(Box::new(configure)), Vec::new());
+    }
+
+    /// The notifier thinks that a secret has changed.
+    pub(super) fn secrets_are_wanted(&mut self, now: Moment) {
+        self.alerts.wanted = true;
+        self.tend_secrets(now);
+    }
+
+    /// Answers `WantSecrets`, when it is time.
+    pub(super) fn tend_secrets(&mut self, now: Moment) {
+        if !self.alerts.answers(now) {
+            return;
+        }
+        let files = TrustedFiles::new(self.own_uid);
+        for secret in self.config.secrets.clone() {
+            match files.open_secret(&secret.path) {
+                Ok(open) => drop(self.alerts.secrets.insert(secret.path, open)),
+                // The file that was open before is still what is used.
+                Err(words) => {
+                    let words = format!("its secret {}: {words}", escaped(&secret.path.to_string_lossy()));
+                    let facts = Facts { channel: Some(secret.channel), ..Facts::message(words) };
+                    self.record(Kind::NotifyFailing, facts);
+                }
+            }
+        }
+        self.configure_notifier();
+    }
+
+    pub(super) fn channel_is(&mut self, channel: &ChannelName, health: &Health, tell: bool) {
+        if !self.config.notify.channels.iter().any(|known| known.name == *channel) {
+            // Of a configuration that is gone.
+            return;
+        }
+        if !self.alerts.heard(channel, health, tell, clock::now()) {
+            return;
+        }
+        let (kind, words) = match self.alerts.channels.get(channel).map(|known| &known.health) {
+            Some(Health::Failing { seconds, cause }) => {
+                let time = human(Duration::from_secs(*seconds));
+                (Kind::NotifyFailing, format!("no alert gets through by {channel} since {time}: {cause}"))
+            }
+            Some(Health::Well) | None => (Kind::NotifyRecovered, format!("alerts get through by {channel} again")),
+        };
+        self.record(kind, Facts { channel: Some(channel.clone()), ..Facts::message(words) });
+    }
+
+    pub(super) fn alerts_are_lost(&mut self, messages: u64, why: &str) {
+        if messages == 0 {
+            let words = escaped(cut(why, CAUSE_MAX)).into_owned();
+            return self.record(Kind::NotifyFailing, Facts::message(words));
+        }
+        let plural = if messages == 1 { " was" } else { "s were" };
+        let words = format!("{messages} alert{plural} given up: {}", escaped(cut(why, CAUSE_MAX)));
+        self.record(Kind::OutputDropped, Facts::message(words));
+    }
+
+    /// The directories that a new notifier finds open, with their numbers. One that cannot be had is told,
+    /// once; the notifier works without it.
+    pub(super) fn notifier_directories(&mut self) -> Vec<(i32, OwnedFd)> {
+        let root = self.own.root;
+        let uid = self.own.worker_uids.of(Role::Notifier).map_or(self.own_uid, Uid);
+        let spool = self.config.supervisor.state_dir.join("alerts");
+        let mut wanted = vec![(SPOOL, spool, Readers::Owner)];
+        wanted.extend(maildir(&self.config.notify).map(|path| (MAILDIR, path.to_owned(), Readers::Others)));
+        self.alerts.directories.retain(|number, _| wanted.iter().any(|(wanted, ..)| wanted == number));
+        let mut open = Vec::new();
+        for (number, path, readers) in wanted {
+            match directory::of_worker(&path, uid, root, readers) {
+                Ok(directory) => {
+                    open.push((number, directory));
+                    if self.alerts.directories.remove(&number).is_some() {
+                        let words = format!("{} can be used again", escaped(&path.to_string_lossy()));
+                        self.record(Kind::NotifyRecovered, Facts::message(words));
+                    }
+                }
+                Err(error) => {
+                    let without = match number {
+                        SPOOL => "alerts are kept in memory only, and lost when the notifier ends",
+                        _ => "no mail can be written there",
+                    };
+                    let words = format!("{error}; {without}");
+                    if self.alerts.directories.insert(number, words.clone()).as_ref() != Some(&words) {
+                        self.record(Kind::NotifyFailing, Facts::message(words));
+                    }
+                }
+            }
+        }
+        open
+    }
+}
+
+fn maildir(notify: &Notify) -> Option<&Path> {
+    notify.channels.iter().find_map(|channel| match &channel.transport {
+        Transport::Email(email) => match &email.via {
+            MailTransport::Maildir(path) => Some(path.as_path()),
+            MailTransport::Smtp(_) | MailTransport::Sendmail(_) => None,
+        },
+        Transport::Syslog(_) | Transport::Webhook(_) => None,
+    })
+}
+
+/// Marks a run: the wall clock in milliseconds.
+pub fn run_mark() -> u64 {
+    u64::try_from(clock::wall().as_millisecond()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(1000 + seconds))
+    }
+
+    #[test]
+    fn secrets_are_sent_again_at_most_once_in_ten_seconds_and_no_wish_is_lost() {
+        let mut alerts = Alerts::default();
+        assert!(!alerts.answers(at(0)), "nobody has asked");
+        alerts.wanted = true;
+        assert!(alerts.answers(at(0)));
+        for _ in 0..1000 {
+            alerts.wanted = true;
+            assert!(!alerts.answers(at(9)));
+        }
+        assert_eq!(alerts.deadline(), Some(at(10)));
+        assert!(alerts.answers(at(10)));
+        assert_eq!(alerts.deadline(), None);
+    }
+
+    #[test]
+    fn a_channel_that_fails_or_recovers_is_told_once_each_time() {
+        let mut alerts = Alerts::default();
+        let email = ChannelName("email".to_owned());
+        let failing = |seconds| Health::Failing { seconds, cause: format!("\u{1b}no{}", "x".repeat(10_000)) };
+        assert!(!alerts.heard(&email, &failing(1), false, at(0)));
+        assert!(alerts.heard(&email, &failing(600), true, at(1)));
+        assert!(!alerts.heard(&email, &failing(700), true, at(2)), "it is known");
+        assert!(!alerts.heard(&email, &Health::Well, false, at(3)));
+        assert!(alerts.heard(&email, &Health::Well, true, at(4)));
+        assert!(!alerts.heard(&email, &Health::Well, true, at(5)));
+        assert!(alerts.heard(&email, &failing(600), true, at(6)));
+        let Health::Failing { cause, .. } = &alerts.channels[&email].health else { panic!("it fails") };
+        assert!(cause.starts_with("\\x1bno") && cause.len() < 600, "{cause}");
+    }
+}
