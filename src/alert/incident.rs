@@ -300,10 +300,6 @@ impl Incident {
         self.told.is_some()
     }
 
-    pub fn severity(&self) -> Severity {
-        self.severity
-    }
-
     pub fn each_deadline(&mut self, change: &mut dyn FnMut(&mut Deadline)) {
         self.members.each_deadline(change);
         self.reminders.iter_mut().for_each(&mut *change);

@@ -131,10 +131,6 @@ impl Occurrence {
         self.due.or(self.quiet_until).map(Deadline::moment)
     }
 
-    pub fn severity(&self) -> Severity {
-        self.event.severity
-    }
-
     pub fn item(&self) -> Item {
         Item {
             incident: self.id.clone(),

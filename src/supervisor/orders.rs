@@ -54,8 +54,9 @@ impl Core {
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
         let loaded = match &self.source {
-            ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids)
-                .map(|(config, secrets)| (config, Some(secrets))),
+            ConfigSource::File(path) => {
+                load::load(path, self.own_uid, &self.own.worker_uids).map(|(config, secrets)| (config, Some(secrets)))
+            }
             ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
         };
         let (mut config, secrets) = match loaded {

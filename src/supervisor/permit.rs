@@ -171,10 +171,7 @@ impl Permits {
                     Health::Failing { seconds: _, cause } => judge_length(cause),
                 }
             }
-            FromNotifier::Lost { messages, why } => {
-                let _ = messages;
-                judge_length(why)
-            }
+            FromNotifier::Lost { messages: _, why } => judge_length(why),
             FromNotifier::WantOutput { .. }
             | FromNotifier::WantSendmail { .. }
             | FromNotifier::Answer { .. }

@@ -1,16 +1,18 @@
 //! UNIX sockets between our own programs: whole messages (SEQPACKET) with descriptors beside them, and
-//! the credentials that the kernel vouches for.
+//! the credentials that the kernel vouches for. And the one kind of socket that no library makes as we
+//! need it.
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{PassCred, PeerCredentials};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt, recvmsg, sendmsg,
-    setsockopt, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, getsockopt,
+    recvmsg, sendmsg, setsockopt, socketpair,
 };
 
 use crate::model::authority::Identity;
@@ -43,6 +45,19 @@ pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// EMFILE, ENFILE.
 pub fn stream_pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
+}
+
+/// A datagram socket that sends to one address, without taking a port by name, which the notifier may not.
+/// It never waits.
+///
+/// # Errors
+/// EMFILE, ENFILE; ENETUNREACH when there is no way there.
+pub fn datagrams_to(address: SocketAddr) -> io::Result<UdpSocket> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(family, SockType::Datagram, flags, None)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(socket.into())
 }
 
 /// Asks the kernel to add the sender's number to what arrives here.

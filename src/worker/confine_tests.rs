@@ -176,10 +176,14 @@ fn the_notifier_connects_and_finds_names_but_takes_no_port() {
     succeeds("the_notifier_connects_and_finds_names_but_takes_no_port", || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
+        let daemon = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let receiver = daemon.local_addr().expect("an address");
         enter(&NOTIFIER);
         drop(TcpStream::connect(("localhost", port)).expect("found and connected"));
         let unknown = std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", port));
         assert!(unknown.is_err(), "it is not found, and nothing worse happens");
+        let datagrams = crate::system::socket::datagrams_to(receiver).expect("a socket");
+        assert_eq!(datagrams.send(b"x").expect("sent"), 1);
         refused(TcpListener::bind("127.0.0.1:0"));
         refused(std::net::UdpSocket::bind("127.0.0.1:0"));
         refused(std::os::unix::net::UnixListener::bind("/tmp/taskmaster-test-never-there"));

@@ -115,10 +115,14 @@ async fn open(server: &Server, addresses: &[SocketAddr], limits: &Limits) -> Res
     Err(Failure::new(Class::Connection, format!("{server}: cannot connect: {words}")))
 }
 
+/// What is said of a connection that ended, in whichever way.
+pub const CLOSED: &str = "the server has closed the connection";
+
 /// An error of a connection in words, on one line.
 pub fn cause(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(errno) => Errno::from_raw(errno).desc().to_owned(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
         None => text::escaped(&error.to_string()).into_owned(),
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::dial::{Limits, Stream, cause};
+use super::dial::{CLOSED, Limits, Stream, cause};
 use super::tls::{self, Authorities};
 use crate::alert::outcome::{Class, Failure};
 use crate::model::notify::Server;
@@ -69,6 +69,11 @@ impl<'a> Dialogue<'a> {
         Self { stream: Some(stream), received: Vec::new(), is_encrypted, server, limits, tell, masked }
     }
 
+    /// Whether there is still somebody to talk to.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
     pub fn is_encrypted(&self) -> bool {
         self.is_encrypted
     }
@@ -82,7 +87,15 @@ impl<'a> Dialogue<'a> {
     /// # Errors
     /// Of class Connection.
     pub async fn greeting(&mut self) -> Result<Reply, Failure> {
-        self.reply("greeting", self.limits.command).await
+        let mut reply = self.reply("greeting", self.limits.command).await;
+        if let Err(failure) = &mut reply
+            && !self.is_encrypted
+            && self.received.is_empty()
+        {
+            // A server that speaks TLS from the first byte waits for ours.
+            failure.words.push_str(" (does it want `tls = \"implicit\"`?)");
+        }
+        reply
     }
 
     /// Says a command (as lettre writes it, with its line end) and waits for the reply.
@@ -101,7 +114,11 @@ impl<'a> Dialogue<'a> {
     /// As [`Self::command`].
     pub async fn secret(&mut self, before: &str, secret: Zeroizing<String>) -> Result<Reply, Failure> {
         self.tell('>', &format!("{before}***"));
-        let line = Zeroizing::new(format!("{before}{}\r\n", *secret));
+        // Made at its full length: a string that grows leaves copies behind.
+        let mut line = Zeroizing::new(String::with_capacity(before.len() + secret.len() + 2));
+        for part in [before, &secret, "\r\n"] {
+            line.push_str(part);
+        }
         self.hide(secret);
         self.write("AUTH", line.as_bytes()).await?;
         self.reply("AUTH", self.limits.command).await
@@ -216,7 +233,7 @@ impl<'a> Dialogue<'a> {
             searched = self.received.len();
             let Some(stream) = &mut self.stream else { return Err("no connection".to_owned()) };
             match stream.read_buf(&mut self.received).await {
-                Ok(0) => return Err("the server has closed the connection".to_owned()),
+                Ok(0) => return Err(CLOSED.to_owned()),
                 Ok(_) => {}
                 Err(error) => return Err(cause(&error)),
             }

@@ -173,8 +173,8 @@ enum Task {
 
 /// A channel's way out, made of its settings.
 enum Sender {
-    Smtp(Mailer),
-    Webhook(Poster),
+    Smtp(Box<Mailer>),
+    Webhook(Box<Poster>),
     /// Its messages go another way.
     Elsewhere,
 }
@@ -183,10 +183,12 @@ impl Sender {
     fn new(channel: Channel, secrets: Secrets, work: &Work) -> Self {
         match channel.transport {
             Transport::Email(email) => match email.via {
-                MailTransport::Smtp(smtp) => Self::Smtp(Mailer::new(smtp, secrets.password, &work.host, work.limits)),
+                MailTransport::Smtp(smtp) => {
+                    Self::Smtp(Box::new(Mailer::new(smtp, secrets.password, &work.host, work.limits)))
+                }
                 MailTransport::Sendmail(_) | MailTransport::Maildir(_) => Self::Elsewhere,
             },
-            Transport::Webhook(webhook) => Self::Webhook(Poster::new(webhook, secrets.hmac, work.limits)),
+            Transport::Webhook(webhook) => Self::Webhook(Box::new(Poster::new(webhook, secrets.hmac, work.limits))),
             Transport::Syslog(_) => Self::Elsewhere,
         }
     }

@@ -85,7 +85,8 @@ impl Mailer {
             let words = format!("the session takes longer than {}", human(self.limits.session));
             Err(dialogue.failure(Class::Connection, &words))
         });
-        if !matches!(&result, Err(failure) if failure.class == Class::Connection) {
+        let is_lost = matches!(&result, Err(failure) if failure.class == Class::Connection);
+        if dialogue.is_open() && !is_lost {
             let _ = timeout(GOODBYE.min(self.limits.command), dialogue.command("QUIT", &Quit.to_string())).await;
         }
         outcome(mail.recipients, result)
@@ -122,7 +123,7 @@ impl Mailer {
 
     /// Until mail may be sent: greeted, encrypted as configured, known to the server.
     async fn prepare(&self, dialogue: &mut Dialogue<'_>) -> Result<Offers, Failure> {
-        let greeting = dialogue.greeting().await.map_err(|failure| self.with_hint(failure))?;
+        let greeting = dialogue.greeting().await?;
         if greeting.code != 220 {
             return Err(refusal(dialogue, "greeting", &greeting, Class::Connection));
         }
@@ -152,14 +153,6 @@ impl Mailer {
             return Ok(Offers::of(&reply));
         }
         Err(refusal(dialogue, "EHLO", &reply, Class::Configuration))
-    }
-
-    /// A server that speaks TLS from the first byte waits for ours, and says nothing.
-    fn with_hint(&self, mut failure: Failure) -> Failure {
-        if self.smtp.tls != MailTls::Implicit {
-            failure.words.push_str(" (does it want `tls = \"implicit\"`?)");
-        }
-        failure
     }
 
     async fn authenticate(&self, dialogue: &mut Dialogue<'_>, offers: &Offers, username: &str) -> Result<(), Failure> {

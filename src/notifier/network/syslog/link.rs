@@ -16,7 +16,7 @@ use crate::model::notify::{Framing, Server, Syslog, SyslogTarget};
 use crate::model::time::rfc3339_millis;
 use crate::notifier::network::dial::{self, Limits, Stream};
 use crate::notifier::network::tls::Authorities;
-use crate::system::clock;
+use crate::system::{clock, socket};
 
 /// How long a daemon's full socket is waited for before the event goes back to the others that wait.
 const FULL: Duration = Duration::from_millis(100);
@@ -119,13 +119,7 @@ async fn udp(server: &Server) -> Result<UdpSocket, Failure> {
     let limits = Limits::default();
     let mut last = format!("{server} has no address");
     for address in dial::resolve(server, &limits).await? {
-        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let connect = async {
-            let socket = UdpSocket::bind(any).await?;
-            socket.connect(address).await?;
-            Ok::<_, io::Error>(socket)
-        };
-        match connect.await {
+        match socket::datagrams_to(address).and_then(UdpSocket::from_std) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = format!("cannot reach {server}: {error}"),
         }
