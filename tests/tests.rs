@@ -4,6 +4,7 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod alert_settings;
+mod alerts_mail;
 mod authority;
 mod check;
 mod control;
@@ -36,6 +37,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let modules = [
         alert_settings::trials(),
+        alerts_mail::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),

@@ -2,6 +2,7 @@
 //! looks into /proc.
 
 pub mod account;
+pub mod alerting;
 pub mod look;
 pub mod peers;
 pub mod proc;
@@ -99,13 +100,19 @@ pub fn test(name: &str, needs: &'static [Need], body: fn()) -> Trial {
 
 /// Looks until `look` gives something, at most [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Looks until `look` gives something, at most so long.
+#[track_caller]
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < until, "not within {patience:?}: {what}");
         // Nothing to wait on for a look into /proc or a file: a short pause between looks.
         std::thread::park_timeout(Duration::from_millis(5));
     }
