@@ -10,7 +10,7 @@ use super::deadline::Deadline;
 use super::incident::{PROCESSES_MAX, Seen};
 use super::notice::{End, Ended, Item};
 use super::silence::Silences;
-use crate::model::event::{Event, Kind, Severity, wall_time};
+use crate::model::event::{Event, Kind, wall_time};
 use crate::model::id::{ProcessId, ProgramName};
 use crate::model::notify::Timing;
 use crate::model::time::{Moment, WallTime};

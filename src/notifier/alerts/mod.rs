@@ -289,7 +289,8 @@ impl<N: Network> Alerts<N> {
         }
         self.seq = event.seq;
         let about = about.map(|about| Arc::from(*about));
-        let order = Order::Event { event: Arc::new(event.clone()), about: about.clone() };
+        let severity = self.pipelines.severity(event);
+        let order = Order::Event { event: Arc::new(Event { severity, ..event.clone() }), about: about.clone() };
         self.order(order);
         self.is_changed = true;
         for process in self.pipelines.event(event, about.as_deref(), now) {

@@ -12,7 +12,7 @@ use crate::alert::pipeline::Pipeline;
 use crate::alert::rules::Rules;
 use crate::alert::saved::Saved;
 use crate::alert::silence::{Silence, Silences};
-use crate::model::event::Event;
+use crate::model::event::{Event, Severity};
 use crate::model::id::ProcessId;
 use crate::model::notify::{About, Channel, ChannelName, Transport};
 use crate::model::time::Moment;
@@ -82,6 +82,11 @@ impl Pipelines {
             self.channels.values_mut().for_each(|pipeline| pipeline.forget_channel(gone, now.moment, now.wall));
         }
         faults
+    }
+
+    /// How severe the event counts by the rules.
+    pub fn severity(&self, event: &Event) -> Severity {
+        self.rules.severity(event)
     }
 
     /// Gives the processes whose last lines are wanted.

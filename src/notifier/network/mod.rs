@@ -10,6 +10,7 @@ mod dialogue;
 #[cfg(test)]
 mod fake_tests;
 mod limited;
+mod offers;
 mod runtime;
 #[cfg(test)]
 mod sandbox_tests;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::dial::{Limits, connect};
 use super::dialogue::{Dialogue, Reply, Tell};
+use super::offers::Offers;
 use super::secret::Secret;
 use super::tls::Authorities;
 use crate::alert::outcome::{Class, Failure, Outcome};
@@ -203,44 +204,6 @@ impl Mailer {
             552 => Err(refusal(dialogue, "MAIL", &reply, Class::Content)),
             _ => Err(refusal(dialogue, "MAIL", &reply, Class::Permanent)),
         }
-    }
-}
-
-/// What a server can do, of which we make use.
-#[derive(Default)]
-struct Offers {
-    starttls: bool,
-    smtputf8: bool,
-    plain: bool,
-    login: bool,
-    /// With the SIZE extension: bytes; `u64::MAX` when it names no bound.
-    size_max: Option<u64>,
-}
-
-impl Offers {
-    fn of(reply: &Reply) -> Self {
-        let mut offers = Self::default();
-        for line in reply.extensions() {
-            let line = line.to_ascii_uppercase();
-            // Some write `AUTH=PLAIN`, as clients of long ago wanted it.
-            let mut words = line.split([' ', '=']);
-            match words.next() {
-                Some("STARTTLS") => offers.starttls = true,
-                Some("SMTPUTF8") => offers.smtputf8 = true,
-                Some("SIZE") => {
-                    let bound = words.next().and_then(|word| word.parse().ok()).filter(|bound| *bound > 0);
-                    offers.size_max = Some(bound.unwrap_or(u64::MAX));
-                }
-                Some("AUTH") => {
-                    for mechanism in words {
-                        offers.plain |= mechanism == "PLAIN";
-                        offers.login |= mechanism == "LOGIN";
-                    }
-                }
-                _ => {}
-            }
-        }
-        offers
     }
 }
 
