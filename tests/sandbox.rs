@@ -262,20 +262,23 @@ pub fn play(executable: &Path) {
 
 /// The same, line by line.
 pub fn say(says: &str) {
-    const CHANNEL: i32 = 3;
-    for line in says.lines() {
-        let (packet, descriptors) = match line.strip_prefix('+') {
-            Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
-            None => (line, Vec::new()),
-        };
-        let rights = [ControlMessage::ScmRights(&descriptors)];
-        let control = if descriptors.is_empty() { &[][..] } else { &rights };
-        let bytes = [std::io::IoSlice::new(packet.as_bytes())];
-        let _ = sendmsg::<()>(CHANNEL, &bytes, control, MsgFlags::MSG_NOSIGNAL, None);
-    }
+    says.lines().for_each(send);
     // Whoever does not listen cannot be asked to leave. Without a supervisor there is nobody to play for.
     let parent = nix::unistd::getppid();
     while nix::unistd::getppid() == parent {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// One packet; `+` sends a descriptor along.
+pub fn send(line: &str) {
+    const CHANNEL: i32 = 3;
+    let (packet, descriptors) = match line.strip_prefix('+') {
+        Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
+        None => (line, Vec::new()),
+    };
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let control = if descriptors.is_empty() { &[][..] } else { &rights };
+    let bytes = [std::io::IoSlice::new(packet.as_bytes())];
+    let _ = sendmsg::<()>(CHANNEL, &bytes, control, MsgFlags::MSG_NOSIGNAL, None);
 }

@@ -5,6 +5,7 @@
 
 mod alert_settings;
 mod alerts_mail;
+mod alerts;
 mod authority;
 mod check;
 mod control;
@@ -29,6 +30,9 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     if let Some(worker) = sandbox::worker_to_play() {
+        if alerts::is_played(&worker) {
+            return alerts::play(&worker);
+        }
         return sandbox::play(&worker);
     }
     if let Some(spawner) = lies::spawner_to_play() {
@@ -38,6 +42,7 @@ fn main() {
     let modules = [
         alert_settings::trials(),
         alerts_mail::trials(),
+        alerts::trials(),
         authority::trials(),
         check::trials(),
         control::trials(),

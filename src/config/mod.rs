@@ -36,6 +36,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
 pub use notify::SecretFile;
+pub use quantity::parse_duration;
 
 use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;

@@ -50,6 +50,11 @@ fn seconds(text: &str) -> Result<Duration, Unusable> {
     }
 }
 
+/// A duration as the configuration has it in quotes: `90`, `500ms`, `1m30s`, `2h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    written_duration(text).ok().filter(|duration| *duration <= DURATION_MAX)
+}
+
 fn written_duration(text: &str) -> Result<Duration, Unusable> {
     let text = text.trim();
     let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+');

@@ -52,7 +52,7 @@ impl ClientError {
         match self {
             Self::Unreachable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 5,
             Self::Unreachable { .. } | Self::Lost | Self::Late => 6,
-            Self::Refused(Refusal::NoSuchProgram { .. }) => 4,
+            Self::Refused(Refusal::NoSuchProgram { .. } | Refusal::NoSuch { .. }) => 4,
             Self::Refused(Refusal::NotPermitted { .. }) => 5,
             Self::Refused(Refusal::InvalidParameter { .. }) => 2,
             Self::Refused(
@@ -114,6 +114,10 @@ fn refused(f: &mut fmt::Formatter<'_>, refusal: &Refusal) -> fmt::Result {
             write!(f, "no program `{}`; did you mean `{}`?", escaped(selector), escaped(near))
         }
         Refusal::NoSuchProgram { selector, suggestion: None } => write!(f, "no program `{}`", escaped(selector)),
+        Refusal::NoSuch { thing, name, suggestion: Some(near) } => {
+            write!(f, "no {thing} `{}`; did you mean `{}`?", escaped(name), escaped(near))
+        }
+        Refusal::NoSuch { thing, name, suggestion: None } => write!(f, "no {thing} `{}`", escaped(name)),
         Refusal::NotPermitted { verb, rule } => {
             write!(f, "not permitted to {}; what would allow it: {}", escaped(verb), escaped(rule))
         }

@@ -6,13 +6,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::fault::ParseFault;
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
+use crate::config::parse_duration;
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
+use crate::protocol::alerting::SILENCE_MAX;
 use crate::protocol::control::{Channel, TAIL_LINES_MAX};
 
 /// Controls a running Taskmaster supervisor. Without a command: a shell.
@@ -121,6 +124,12 @@ pub enum Action {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Try the alert channels, see what waits, keep alerts back
+    #[command(disable_help_subcommand = true)]
+    Notify {
+        #[command(subcommand)]
+        action: NotifyAction,
+    },
     /// Open all log files anew
     Reopen,
     /// Show the supervisor's version
@@ -132,6 +141,51 @@ pub enum Action {
     },
     /// Stop all programs, then the supervisor
     Shutdown,
+}
+
+/// What is done with alerts.
+#[derive(Subcommand, Debug, Clone, PartialEq)]
+pub enum NotifyAction {
+    /// Send a test message, and show what is said with the server
+    Test {
+        /// One channel: email, syslog, webhooks.NAME [default: all]
+        #[arg(value_name = "CHANNEL")]
+        alert_channel: Option<String>,
+    },
+    /// Show the channels, what waits and what was given up
+    Queue,
+    /// Send now what waits, and again what was given up
+    Retry {
+        /// Messages, as `notify queue` shows them [default: all]
+        #[arg(value_name = "ID")]
+        messages: Vec<String>,
+    },
+    /// Throw messages away
+    Drop {
+        /// Messages, as `notify queue` shows them [default: all that were given up]
+        #[arg(value_name = "ID")]
+        messages: Vec<String>,
+    },
+    /// Send no alerts about programs for some time
+    Silence {
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL")]
+        selector: String,
+        /// 90 (seconds), 30m, 2h, 1d
+        #[arg(value_name = "DURATION", value_parser = parse_silence)]
+        duration: Duration,
+        /// For whoever wonders
+        #[arg(value_name = "REASON")]
+        reason: Vec<String>,
+    },
+    /// End a silence
+    Unsilence {
+        /// What was silenced, or an ID of `notify silences`
+        #[arg(value_name = "SEL|ID")]
+        silence: String,
+    },
+    /// Show what is silenced
+    Silences,
 }
 
 #[derive(clap::Args, Debug, Clone, PartialEq)]
@@ -167,6 +221,18 @@ fn parse_signal(text: &str) -> Result<String, String> {
     let bare = text.to_ascii_uppercase();
     let bare = bare.strip_prefix("SIG").unwrap_or(&bare);
     Err(with_suggestion(format!("`{}` is not a signal", escaped(text)), nearest(bare, Signal::names())))
+}
+
+fn parse_silence(text: &str) -> Result<Duration, String> {
+    let shown = escaped(text);
+    match parse_duration(text) {
+        None => Err(format!("`{shown}` is not a duration; write 90 (seconds), 30m, 2h, 1d")),
+        Some(Duration::ZERO) => Err(format!("`{shown}` is no time at all; `notify unsilence` ends a silence")),
+        Some(long) if long.as_secs() > SILENCE_MAX => {
+            Err(format!("`{shown}` is too long: a silence lasts at most {} days", SILENCE_MAX / 86_400))
+        }
+        Some(duration) => Ok(duration),
+    }
 }
 
 /// Reads the command line, without the program's own name.

@@ -28,6 +28,22 @@ fn every_command_is_understood() {
         action(&["tail", "-f", "-n", "5", "web", "stderr"]),
         Action::Tail { follow: true, lines: 5, selector: "web".to_owned(), channel: Output::Stderr }
     );
+    let notify = |words: &[&str]| match action(&[&["notify"], words].concat()) {
+        Action::Notify { action } => action,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(notify(&["test"]), NotifyAction::Test { alert_channel: None });
+    assert_eq!(notify(&["retry", "a", "b"]), NotifyAction::Retry { messages: vec!["a".to_owned(), "b".to_owned()] });
+    assert_eq!(
+        notify(&["silence", "web", "1h30m", "they", "move"]),
+        NotifyAction::Silence {
+            selector: "web".to_owned(),
+            duration: Duration::from_secs(5400),
+            reason: vec!["they".to_owned(), "move".to_owned()],
+        }
+    );
+    assert_eq!(notify(&["unsilence", "web"]), NotifyAction::Unsilence { silence: "web".to_owned() });
+    assert!(parse(&["notify", "queue", "--json"]).expect("parses").json);
     assert_eq!(action(&["events", "-f"]), Action::Events { follow: true });
     assert_eq!(action(&["help", "stop"]), Action::Help { command: Some("stop".to_owned()) });
     for plain in ["reopen", "version", "shutdown", "pid"] {
@@ -56,6 +72,17 @@ fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
     assert_eq!(usage(&["status", "--jsn"]), "unknown option `--jsn`; did you mean `--json`?");
     assert_eq!(usage(&["signal", "TREM", "web"]), "`TREM` is not a signal; did you mean `TERM`?");
     assert_eq!(usage(&["signal", "SIGUSR3", "web"]), "`SIGUSR3` is not a signal; did you mean `USR1`?");
+    assert_eq!(usage(&["notify", "queu"]), "unknown command `queu`; did you mean `queue`?");
+    assert_eq!(usage(&["notify", "status"]), "unknown command `status`; try `help`");
+    assert_eq!(usage(&["notify"]), "a command is missing: test, queue, retry, drop, silence, unsilence, silences");
+    assert_eq!(
+        usage(&["notify", "silence", "web", "soon"]),
+        "`soon` is not a duration; write 90 (seconds), 30m, 2h, 1d"
+    );
+    assert_eq!(usage(&["notify", "silence", "web", "0"]), "`0` is no time at all; `notify unsilence` ends a silence");
+    assert_eq!(usage(&["notify", "silence", "web", "2000d"]), "`2000d` is too long: a silence lasts at most 366 days");
+    assert!(usage(&["notify", "silence", "web", "-5"]).lines().count() == 1);
+    assert!(usage(&["notify", "silence", "web"]).starts_with("<DURATION> is missing; usage: "));
     assert_eq!(usage(&["start"]), "<SEL> is missing; usage: taskmasterctl start <SEL>...");
     assert_eq!(usage(&["tail", "web", "stdot"]), "`stdot` is neither stdout nor stderr; did you mean `stdout`?");
     assert_eq!(usage(&["version", "now"]), "`now` is one argument too many");

@@ -17,11 +17,30 @@ use crate::model::signal::Signal;
 use crate::model::text::escaped;
 use crate::protocol::control::Process;
 
+/// Names that only the supervisor knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    /// Processes, programs, groups.
+    Selectors,
+    /// Alert channels.
+    Channels,
+    /// Messages that wait or are dead.
+    Messages,
+    /// Ids of silences, and what they are of.
+    Silences,
+}
+
 /// What can stand where the cursor is.
-pub fn candidates(table: &Command, before: &[&str], word: &str, names: impl FnOnce() -> Vec<String>) -> Vec<String> {
+pub fn candidates(
+    table: &Command,
+    before: &[&str],
+    word: &str,
+    names: impl FnOnce(Names) -> Vec<String>,
+) -> Vec<String> {
     let mut found: Vec<String> = match before.split_first() {
         None => usage::names(table),
         Some((name, arguments)) => match table.find_subcommand(name) {
+            Some(sub) if sub.has_subcommands() && !word.starts_with('-') => candidates_of(sub, table, arguments, names),
             Some(sub) if word.starts_with('-') => options(sub),
             Some(sub) => values(table, sub, arguments, names),
             None => Vec::new(),
@@ -31,12 +50,28 @@ pub fn candidates(table: &Command, before: &[&str], word: &str, names: impl FnOn
     found
 }
 
+/// Of a command that has commands.
+fn candidates_of(
+    command: &Command,
+    table: &Command,
+    before: &[&str],
+    names: impl FnOnce(Names) -> Vec<String>,
+) -> Vec<String> {
+    match before.split_first() {
+        None => usage::names(command),
+        Some((name, arguments)) => match command.find_subcommand(name) {
+            Some(sub) => values(table, sub, arguments, names),
+            None => Vec::new(),
+        },
+    }
+}
+
 fn options(sub: &Command) -> Vec<String> {
     let visible = sub.get_arguments().filter(|argument| !argument.is_hide_set());
     visible.filter_map(|argument| argument.get_long().map(|long| format!("--{long}"))).collect()
 }
 
-fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce() -> Vec<String>) -> Vec<String> {
+fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce(Names) -> Vec<String>) -> Vec<String> {
     let takes_value = |word: &str| {
         sub.get_opts().any(|option| {
             let long = option.get_long().is_some_and(|long| word == format!("--{long}"));
@@ -60,7 +95,10 @@ fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce() 
     let several = |place: &&Arg| place.get_num_args().is_some_and(|count| count.max_values() > 1);
     let place = sub.get_positionals().nth(positional).or_else(|| sub.get_positionals().find(several));
     match place.map(|place| place.get_id().as_str()) {
-        Some("selectors" | "selector") => names(),
+        Some("selectors" | "selector") => names(Names::Selectors),
+        Some("alert_channel") => names(Names::Channels),
+        Some("messages") => names(Names::Messages),
+        Some("silence") => names(Names::Silences),
         Some("signal") => Signal::names().map(str::to_owned).collect(),
         Some("channel") => vec!["stdout".to_owned(), "stderr".to_owned()],
         Some("command") => usage::names(table),
@@ -76,21 +114,25 @@ pub fn selectors(processes: &[Process]) -> Vec<String> {
         names.insert(process.program.to_string());
         names.extend(process.group_name.clone());
     }
-    // A name that a shell would split, or a terminal act on, has to be typed by hand.
-    names.retain(|name| escaped(name) == *name && shell_words::quote(name) == *name);
-    names.into_iter().collect()
+    typeable(names)
+}
+
+/// A name that a shell would split, or a terminal act on, has to be typed by hand.
+pub fn typeable(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let is_plain = |name: &String| escaped(name) == *name && shell_words::quote(name) == *name;
+    names.into_iter().filter(is_plain).collect()
 }
 
 /// What the line editor asks.
 pub struct ShellHelper {
     table: Command,
-    names: Box<dyn Fn() -> Vec<String>>,
+    names: Box<dyn Fn(Names) -> Vec<String>>,
     /// Off while a question is asked.
     pub enabled: bool,
 }
 
 impl ShellHelper {
-    pub fn new(names: Box<dyn Fn() -> Vec<String>>) -> Self {
+    pub fn new(names: Box<dyn Fn(Names) -> Vec<String>>) -> Self {
         Self { table: command::shell_command(), names, enabled: true }
     }
 }
@@ -109,7 +151,7 @@ impl Completer for ShellHelper {
             part.rfind(char::is_whitespace).map_or(0, |at| at + part[at..].chars().next().map_or(1, char::len_utf8));
         let before: Vec<&str> = part[..word_start].split_whitespace().collect();
         let word = &part[word_start..];
-        let found = candidates(&self.table, &before, word, || (self.names)());
+        let found = candidates(&self.table, &before, word, |kind| (self.names)(kind));
         let pair = |name: String| Pair { replacement: format!("{name} "), display: name };
         Ok((command_start + word_start, found.into_iter().map(pair).collect()))
     }
@@ -131,7 +173,10 @@ mod tests {
     use crate::model::state::State;
 
     fn complete(line: &str) -> (usize, Vec<String>) {
-        let helper = ShellHelper::new(Box::new(|| {
+        let helper = ShellHelper::new(Box::new(|kind| {
+            if kind != Names::Selectors {
+                return typeable([format!("{kind:?}"), "a b".to_owned()]);
+            }
             let mut two = process("web:1", State::Running);
             two.group_name = Some("front end".to_owned());
             selectors(&[process("web:0", State::Running), two, process("db", State::Running)])
@@ -161,6 +206,17 @@ mod tests {
         assert_eq!(complete("tail -n 5 d"), (10, vec!["db".to_owned()]));
         assert!(names("tail -n ").is_empty());
         assert!(names("version ").is_empty());
+    }
+
+    #[test]
+    fn commands_of_commands_and_names_of_alerts_stand_where_they_belong() {
+        assert_eq!(names("notify s"), ["silence", "silences"]);
+        assert_eq!(names("notify silence d"), ["db"]);
+        assert_eq!(names("notify test "), ["Channels"]);
+        assert_eq!(names("notify retry 1 "), ["Messages"]);
+        assert_eq!(names("notify unsilence "), ["Silences"]);
+        assert!(names("notify silence db ").is_empty() && names("notify frob ").is_empty());
+        assert_eq!(names("notify --j"), ["--json"]);
     }
 
     #[test]

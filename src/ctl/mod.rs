@@ -2,7 +2,7 @@
 //! it asks the supervisor and shows the answers.
 //!
 //! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
-//! with `show`, `security`, `results` and `stream` for what is printed; `shell`, `complete`, `history` and `watch` are
+//! with `show`, `security`, `results`, `stream`, `notify` and `grid` for what is printed; `shell`, `complete`, `history` and `watch` are
 //! the shell; `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,9 @@ mod command;
 mod complete;
 mod connect;
 mod fault;
+mod grid;
 mod history;
+mod notify;
 mod results;
 mod run;
 mod screen;

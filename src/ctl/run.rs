@@ -13,7 +13,7 @@ use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{security, show, stream, zone};
+use super::{notify, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -35,7 +35,7 @@ impl Session<'_> {
         Ok(Client::new(self.connector.connect()?, self.interrupts))
     }
 
-    fn ask(&self, method: Method, parameters: &impl Serialize) -> Result<Value, ClientError> {
+    pub fn ask(&self, method: Method, parameters: &impl Serialize) -> Result<Value, ClientError> {
         self.client()?.call_raw(method, parameters)
     }
 
@@ -58,6 +58,7 @@ impl Session<'_> {
             }
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Events { follow } => stream::events(self, screen, *follow),
+            Action::Notify { action } => notify::run(self, action, screen),
             Action::Reopen => self.plain(Method::Reopen, "log files are open anew\n", screen),
             Action::Version => self.version(screen),
             Action::Help { command } => self.help(command.as_deref(), screen),
@@ -66,12 +67,15 @@ impl Session<'_> {
     }
 
     pub fn processes(&self, selectors: &[String]) -> Result<Vec<Process>, ClientError> {
-        let answer = self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?;
-        Ok(understood::<StatusReply>(answer)?.processes)
+        Ok(self.status_of(selectors)?.processes)
+    }
+
+    fn status_of(&self, selectors: &[String]) -> Result<StatusReply, ClientError> {
+        understood(self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?)
     }
 
     fn status(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
-        let processes = self.known(self.processes(selectors), screen)?;
+        let StatusReply { processes, channels } = self.known(self.status_of(selectors), screen)?;
         if self.json {
             screen.print(&pretty(&processes))?;
         } else if !screen.terminal {
@@ -80,6 +84,11 @@ impl Session<'_> {
             screen.print("no programs are configured\n")?;
         } else {
             screen.print(&show::table(&processes, screen.width(), screen.colour, zone::local()))?;
+        }
+        if screen.terminal && !self.json {
+            for problem in &channels {
+                screen.print(&notify::problem(problem, screen))?;
+            }
         }
         let all_run = processes.iter().all(|process| matches!(process.state, State::Running | State::Starting));
         Ok(if all_run { 0 } else { 3 })

@@ -54,7 +54,7 @@ pub fn supervisor(answer: impl Fn(&Call) -> Vec<Reply> + Send + 'static) -> (tem
 }
 
 /// Runs the words of a command line; exit code, standard output, standard error.
-fn run(connector: &Connector, terminal: bool, words: &[&str]) -> (u8, String, String) {
+pub fn run(connector: &Connector, terminal: bool, words: &[&str]) -> (u8, String, String) {
     let words: Vec<_> = words.iter().map(std::ffi::OsString::from).collect();
     let line = command::parse_command_line(&words).expect("parses");
     let (out, err) = (Sink::default(), Sink::default());
@@ -77,7 +77,7 @@ fn change(results: &[(&str, Outcome)]) -> Vec<Reply> {
 }
 
 fn status(processes: &[Process]) -> Vec<Reply> {
-    vec![Reply::done(StatusReply { processes: processes.to_vec() })]
+    vec![Reply::done(StatusReply { processes: processes.to_vec(), channels: Vec::new() })]
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! go on without a shell, and after `shutdown` that the order was given. Losing the terminal is "go on".
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rustyline::{ColorMode, CompletionType, Config, Editor, ExternalPrinter};
 
 use super::client::{Client, ClientError};
 use super::command::{self, Action, ShellAction, ShellLine};
-use super::complete::{ShellHelper, selectors};
+use super::complete::{Names, ShellHelper, selectors, typeable};
 use super::connect::Connector;
 use super::fault::Failure;
 use super::finish;
@@ -30,6 +31,7 @@ use super::watch::Watch;
 use super::zone;
 use crate::model::event::Severity;
 use crate::model::state::State;
+use crate::protocol::alerting::{NotifyQueueReply, SilencesReply};
 use crate::protocol::control::{
     EventsCall, EventsReply, Method, NoParameters, Process, Refusal, StatusCall, StatusReply,
 };
@@ -139,7 +141,7 @@ impl Shell {
         let remembered = MemHistory::with_config(&config);
         let mut editor = Editor::with_history(config, remembered)?;
         let asked = Arc::clone(&connector);
-        let names = move || selectors(&quickly(&asked).unwrap_or_default());
+        let names = move |kind| names(&asked, kind).unwrap_or_default();
         editor.set_helper(Some(ShellHelper::new(Box::new(names))));
         for line in history.load() {
             editor.history_mut().add_owned(line)?;
@@ -370,6 +372,25 @@ impl Shell {
 fn quickly(connector: &Connector) -> Result<Vec<Process>, ClientError> {
     let mut client = Client::new(connector.connect()?, None).with_patience(PATIENCE);
     Ok(client.call::<StatusReply>(Method::Status, &StatusCall::default())?.processes)
+}
+
+/// The names that a line can be completed with now.
+fn names(connector: &Connector, kind: Names) -> Result<Vec<String>, ClientError> {
+    let client = || Ok::<_, ClientError>(Client::new(connector.connect()?, None).with_patience(PATIENCE));
+    let queue = || client()?.call::<NotifyQueueReply>(Method::NotifyQueue, &NoParameters {});
+    Ok(match kind {
+        Names::Selectors => selectors(&quickly(connector)?),
+        Names::Channels => typeable(queue()?.channels.into_iter().map(|channel| channel.channel.0)),
+        Names::Messages => {
+            let NotifyQueueReply { waiting, dead, .. } = queue()?;
+            typeable(waiting.into_iter().chain(dead).map(|message| message.id))
+        }
+        Names::Silences => {
+            let reply: SilencesReply = client()?.call(Method::Silences, &NoParameters {})?;
+            let names = reply.silences.into_iter().flat_map(|silence| [silence.selector, silence.id]);
+            typeable(names.collect::<BTreeSet<_>>())
+        }
+    })
 }
 
 /// The number of the newest event, unless the supervisor takes its time.

@@ -59,10 +59,18 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             return ParseFault::Shown(one_space(&error.render().to_string()));
         }
         ErrorKind::InvalidSubcommand => {
-            return unknown_command(&context(ContextKind::InvalidSubcommand).unwrap_or_default(), table);
+            return unknown_command(
+                &context(ContextKind::InvalidSubcommand).unwrap_or_default(),
+                table_of(error, table),
+            );
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            "a command is missing; try `help`".to_owned()
+            let known = names(table_of(error, table));
+            if known == names(table) {
+                "a command is missing; try `help`".to_owned()
+            } else {
+                format!("a command is missing: {}", known.join(", "))
+            }
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let options = all_options(table);
@@ -88,7 +96,7 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             nearest(&value, ["stdout", "stderr"]),
         ),
         ErrorKind::ValueValidation => match std::error::Error::source(error) {
-            Some(reason) if argument == "<SIG>" => escaped(&reason.to_string()).into_owned(),
+            Some(reason) if matches!(&*argument, "<SIG>" | "<DURATION>") => escaped(&reason.to_string()).into_owned(),
             Some(reason) => format!("{}: {}", escaped(&argument), escaped(&reason.to_string())),
             None => format!("`{}` is not a value of {}", escaped(&value), escaped(&argument)),
         },
@@ -98,6 +106,17 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             escaped(line.strip_prefix("error: ").unwrap_or(line)).into_owned()
         }
     })
+}
+
+/// The command whose commands are meant: clap says it in the usage line only.
+fn table_of<'t>(error: &clap::Error, table: &'t clap::Command) -> &'t clap::Command {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => error.render().to_string(),
+    };
+    let mut nested = table.get_subcommands().filter(|sub| sub.has_subcommands());
+    let usage = usage.split("Usage:").nth(1).unwrap_or_default();
+    nested.find(|sub| usage.split_whitespace().any(|word| word == sub.get_name())).unwrap_or(table)
 }
 
 fn all_options(table: &clap::Command) -> Vec<String> {

@@ -9,6 +9,7 @@
 mod clients;
 mod cut;
 mod follow;
+mod last;
 mod pump;
 mod ring;
 mod sink;
@@ -245,6 +246,9 @@ impl Logger {
             ToLogger::Forget { tail } => self.forget(tail),
             ToLogger::Tail { tails, lines, follow } => {
                 self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;
+            }
+            ToLogger::LastLines { tail, lines, bytes } => {
+                self.give_last_lines(tail, lines, bytes, only(descriptors, "LastLines")?)?;
             }
             ToLogger::Drain => {
                 self.draining = true;

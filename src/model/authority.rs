@@ -51,7 +51,7 @@ impl Verb {
 
     /// Whether no method of this version asks for it.
     pub fn is_of_a_later_version(self) -> bool {
-        matches!(self, Self::Attach | Self::Notify)
+        matches!(self, Self::Attach)
     }
 }
 

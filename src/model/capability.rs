@@ -13,6 +13,8 @@ pub struct CapabilitySet(u64);
 
 impl CapabilitySet {
     pub const EMPTY: Self = Self(0);
+    /// Those of later kernels, too.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// The kernel's bits, those that this program has no name for included.
     pub fn from_bits(bits: u64) -> Self {

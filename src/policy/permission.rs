@@ -141,11 +141,13 @@ impl Rules {
         }
     }
 
-    fn name_of(&self, peer: &Peer) -> String {
+    /// The peer, for people.
+    pub fn name_of(&self, peer: &Peer) -> String {
         match peer {
             Peer::Starter => "the starter".to_owned(),
             Peer::Client(who) => match self.names.get(&who.uid) {
                 Some(name) => format!("user {name} (uid {})", who.uid),
+                None if who.uid.is_root() => "root".to_owned(),
                 None => format!("uid {}", who.uid),
             },
         }

@@ -35,33 +35,34 @@ pub fn select<'a>(
         }
         // An empty supervisor has nothing to select, and `all` of nothing is no mistake.
         if !any && selector != "all" {
-            return Err(NoMatch { selector: selector.clone(), suggestion: nearest(selector, all) });
+            return Err(NoMatch { selector: selector.clone(), suggestion: nearest(selector, names(selector, all)) });
         }
     }
     Ok(chosen)
 }
 
 /// The known name most like `wanted`, if it is like it at all.
-fn nearest<'a>(wanted: &str, all: impl Iterator<Item = (&'a ProcessId, &'a Program)>) -> Option<String> {
+pub fn nearest(wanted: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
     let mut best: Option<(f64, String)> = None;
-    let mut consider = |name: &str| {
+    for name in known {
+        let name = name.as_ref();
         let likeness = strsim::damerau_levenshtein(wanted, name);
         #[expect(clippy::cast_precision_loss, reason = "names are short")]
         let score = 1.0 - likeness as f64 / wanted.chars().count().max(name.chars().count()).max(1) as f64;
         if score >= 0.5 && best.as_ref().is_none_or(|(other, _)| score > *other) {
             best = Some((score, name.to_owned()));
         }
-    };
-    for (id, program) in all {
-        if wanted.contains(':') {
-            consider(&id.shown(program.numprocs));
-        }
-        consider(id.program.as_str());
-        if let Some(group) = &program.group_name {
-            consider(group);
-        }
     }
     best.map(|(_, name)| name)
+}
+
+/// The names that could have been meant.
+fn names<'a>(wanted: &str, all: impl Iterator<Item = (&'a ProcessId, &'a Program)>) -> impl Iterator<Item = String> {
+    let with_instances = wanted.contains(':');
+    all.flat_map(move |(id, program)| {
+        let shown = with_instances.then(|| id.shown(program.numprocs));
+        [shown, Some(id.program.to_string()), program.group_name.clone()].into_iter().flatten()
+    })
 }
 
 #[cfg(test)]

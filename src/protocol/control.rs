@@ -15,6 +15,8 @@ use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
 use crate::model::time::WallTime;
 
+use super::alerting::{ChannelProblem, Thing};
+
 pub const INTERFACE: &str = "io.taskmaster.Control";
 
 /// Every method, by the name behind the interface's.
@@ -30,12 +32,19 @@ pub enum Method {
     Reopen,
     Tail,
     Events,
+    NotifyQueue,
+    NotifyTest,
+    NotifyRetry,
+    NotifyDrop,
+    Silence,
+    Unsilence,
+    Silences,
     Version,
     Shutdown,
 }
 
 impl Method {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 19] = [
         Self::Status,
         Self::Security,
         Self::Start,
@@ -46,6 +55,13 @@ impl Method {
         Self::Reopen,
         Self::Tail,
         Self::Events,
+        Self::NotifyQueue,
+        Self::NotifyTest,
+        Self::NotifyRetry,
+        Self::NotifyDrop,
+        Self::Silence,
+        Self::Unsilence,
+        Self::Silences,
         Self::Version,
         Self::Shutdown,
     ];
@@ -62,6 +78,13 @@ impl Method {
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
             Self::Events => "Events",
+            Self::NotifyQueue => "NotifyQueue",
+            Self::NotifyTest => "NotifyTest",
+            Self::NotifyRetry => "NotifyRetry",
+            Self::NotifyDrop => "NotifyDrop",
+            Self::Silence => "Silence",
+            Self::Unsilence => "Unsilence",
+            Self::Silences => "Silences",
             Self::Version => "Version",
             Self::Shutdown => "Shutdown",
         }
@@ -78,6 +101,13 @@ impl Method {
             Self::Reload => Verb::Reload,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
+            Self::NotifyQueue
+            | Self::NotifyTest
+            | Self::NotifyRetry
+            | Self::NotifyDrop
+            | Self::Silence
+            | Self::Unsilence
+            | Self::Silences => Verb::Notify,
             Self::Version => Verb::Version,
             Self::Shutdown => Verb::Shutdown,
         }
@@ -127,6 +157,9 @@ pub struct LastExit {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StatusReply {
     pub processes: Vec<Process>,
+    /// The alert channels that are not well, for who may know the status of everything.
+    #[serde(default)]
+    pub channels: Vec<ChannelProblem>,
 }
 
 /// Which processes: `web`, `web:3`, `web:*`, a group name, a glob, `all`. None means all, where a command
@@ -350,6 +383,9 @@ pub enum Refusal {
     /// No process matches; `suggestion` is the nearest name, if one is near.
     #[serde(rename = "io.taskmaster.Control.NoSuchProgram")]
     NoSuchProgram { selector: String, suggestion: Option<String> },
+    /// There is no such channel, message or silence.
+    #[serde(rename = "io.taskmaster.Control.NoSuch")]
+    NoSuch { thing: Thing, name: String, suggestion: Option<String> },
     /// The peer may not do this; `rule` is what would allow it.
     #[serde(rename = "io.taskmaster.Control.NotPermitted")]
     NotPermitted { verb: String, rule: String },
@@ -523,8 +559,29 @@ type Event (
   message: ?string
 )
 
-# The processes that the selectors name; without selectors, all.
-method Status(selectors: ?[]string) -> (processes: []Process)
+type ChannelProblem (channel: string, seconds: int, cause: string)
+
+type AlertChannel (
+  channel: string,
+  failing_seconds: ?int,
+  cause: ?string,
+  waiting: int,
+  sent: int,
+  failed: int,
+  dropped: int,
+  last_success: ?string,
+  next_try_seconds: ?int
+)
+
+type AlertMessage (id: string, channel: string, subject: string, time: string, tries: int, reason: ?string)
+
+type TestResult (channel: string, failure: ?string)
+
+type Silenced (id: string, selector: string, until: string, reason: string, by: string)
+
+# The processes that the selectors name; without selectors, all. The channels are those by which no alert
+# gets through, for clients that may know the status of everything.
+method Status(selectors: ?[]string) -> (processes: []Process, channels: []ChannelProblem)
 
 # What these run with and what of the boundary around them is missing, some processes an answer: go on
 # with `after` as long as `next` is not null.
@@ -549,12 +606,38 @@ method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -
 # Recent events, and with `more` and follow those to come.
 method Events(follow: ?bool, since: ?int) -> (events: []Event, lost: int)
 
+# The alert channels, what waits to be sent, and what was given up.
+method NotifyQueue() -> (
+  channels: []AlertChannel,
+  waiting: []AlertMessage,
+  dead: []AlertMessage,
+  spool_failure: ?string
+)
+
+# A test message on one channel, or on all. With `more`, first the lines of the conversations with servers.
+method NotifyTest(channel: ?string) -> (line: ?string, results: []TestResult)
+
+# Sends these messages at once, dead ones again; without ids, all.
+method NotifyRetry(ids: ?[]string) -> (count: int)
+
+# Throws these messages away; without ids, all dead ones.
+method NotifyDrop(ids: ?[]string) -> (count: int)
+
+# Keeps alerts about what the selector names back, for so many seconds.
+method Silence(selector: string, seconds: int, reason: ?string) -> (silence: Silenced)
+
+# Ends the silence of this id, or those with this selector.
+method Unsilence(silence: string) -> (count: int)
+
+method Silences() -> (silences: []Silenced)
+
 method Version() -> (version: string, pid: int)
 
 # Stops every program, then the supervisor. Answers when it begins.
 method Shutdown() -> ()
 
 error NoSuchProgram (selector: string, suggestion: ?string)
+error NoSuch (thing: string, name: string, suggestion: ?string)
 error NotPermitted (verb: string, rule: string)
 error ConfigRejected (faults: string)
 error ShuttingDown ()
@@ -570,11 +653,15 @@ mod tests {
     fn every_method_and_error_stands_in_the_description() {
         for method in Method::ALL {
             assert!(DESCRIPTION.contains(&format!("method {}(", method.name())), "{}", method.name());
-            let with_status = matches!(method, Method::Events | Method::Security);
-            let verb = if with_status { "status".to_owned() } else { method.name().to_lowercase() };
+            let verb = match method {
+                Method::Events | Method::Security => "status".to_owned(),
+                Method::Silence | Method::Unsilence | Method::Silences => "notify".to_owned(),
+                notify if notify.name().starts_with("Notify") => "notify".to_owned(),
+                _ => method.name().to_lowercase(),
+            };
             assert_eq!(method.verb().name(), verb);
         }
-        for error in ["NoSuchProgram", "NotPermitted", "ConfigRejected", "ShuttingDown", "Failed", "Busy"] {
+        for error in ["NoSuchProgram", "NoSuch", "NotPermitted", "ConfigRejected", "ShuttingDown", "Failed", "Busy"] {
             assert!(DESCRIPTION.contains(&format!("error {error} (")), "{error}");
         }
     }

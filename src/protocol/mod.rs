@@ -5,6 +5,7 @@
 //! `system` and `worker`.
 #![forbid(unsafe_code)]
 
+pub mod alerting;
 pub mod control;
 pub mod frame;
 pub mod logger;

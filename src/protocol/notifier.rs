@@ -211,7 +211,7 @@ pub struct Silence {
     pub by: String,
 }
 
-mod optional_time {
+pub mod optional_time {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use crate::model::time::{WallTime, rfc3339_millis};

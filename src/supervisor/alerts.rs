@@ -12,6 +12,7 @@ use crate::model::id::Uid;
 use crate::model::notify::{ChannelName, Health, MailTransport, Notify, Transport};
 use crate::model::text::{cut, escaped};
 use crate::model::time::{Moment, human};
+use crate::protocol::alerting::ChannelProblem;
 use crate::protocol::notifier::{Configure, ToNotifier};
 use crate::system::directory::{self, Readers};
 use crate::system::{clock, file};
@@ -59,9 +60,16 @@ impl Alerts {
         Self { run, secrets, ..Self::default() }
     }
 
-    /// The channels that said something, by name.
-    pub fn channels(&self) -> &BTreeMap<ChannelName, ChannelHealth> {
-        &self.channels
+    /// Those by which nothing gets through now.
+    pub fn problems(&self, now: Moment) -> Vec<ChannelProblem> {
+        let problem = |(channel, known): (&ChannelName, &ChannelHealth)| match &known.health {
+            Health::Well => None,
+            Health::Failing { seconds, cause } => {
+                let seconds = seconds.saturating_add(now.since(known.since).as_secs());
+                Some(ChannelProblem { channel: channel.clone(), seconds, cause: cause.clone() })
+            }
+        };
+        self.channels.iter().filter_map(problem).collect()
     }
 
     /// When `WantSecrets` is answered.
@@ -256,6 +264,19 @@ mod tests {
         assert_eq!(alerts.deadline(), Some(at(10)));
         assert!(alerts.answers(at(10)));
         assert_eq!(alerts.deadline(), None);
+    }
+
+    #[test]
+    fn a_channel_fails_for_as_long_as_it_has_not_said_otherwise() {
+        let mut alerts = Alerts::default();
+        let channel = |name: &str| ChannelName(name.to_owned());
+        let failing = Health::Failing { seconds: 40, cause: "refused".to_owned() };
+        alerts.heard(&channel("syslog"), &Health::Well, false, at(0));
+        alerts.heard(&channel("email"), &failing, false, at(0));
+        let problem = ChannelProblem { channel: channel("email"), seconds: 45, cause: "refused".to_owned() };
+        assert_eq!(alerts.problems(at(5)), [problem]);
+        alerts.heard(&channel("email"), &Health::Well, false, at(6));
+        assert!(alerts.problems(at(7)).is_empty());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Purpose {
     Worker(Role),
     /// Opening or rotating one log file.
     File(SinkId),
+    /// The mail program, for one message.
+    Sendmail,
 }
 
 /// What became of a clone.

@@ -30,6 +30,7 @@ use crate::system::{clock, process};
 use crate::worker::channel::{ChannelError, Passed};
 
 use super::alerts::Alerts;
+use super::asking::Asking;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::waiters::Waiters;
@@ -39,8 +40,10 @@ use super::output::{Output, Planned};
 use super::reactor::{ClientId, Event, Reactor};
 use super::remains::Remains;
 use super::role::Role;
+use super::sendmail::Sendmails;
 use super::spawner_link::SpawnerLink;
 use super::spec::{self, Own};
+use super::tails::Rate;
 use super::workers::{Executables, Worker};
 
 /// Everything the core is.
@@ -65,6 +68,9 @@ pub struct Core {
     pub(super) terminals: BTreeMap<ProcessId, Rc<OwnedFd>>,
     pub(super) journal: Journal,
     pub(super) alerts: Alerts,
+    pub(super) sendmails: Sendmails,
+    pub(super) asking: Asking,
+    pub(super) tail_rate: Rate,
     pub(super) event_log: Rc<OwnedFd>,
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
@@ -95,15 +101,33 @@ pub enum ConfigSource {
 
 /// How far the shutdown has come.
 pub enum Ending {
-    Programs { until: Moment, killed: bool },
-    Output { until: Moment, survivors: bool },
-    Events { until: Moment, survivors: bool },
+    Programs {
+        until: Moment,
+        killed: bool,
+    },
+    Output {
+        until: Moment,
+        survivors: bool,
+    },
+    Events {
+        until: Moment,
+        survivors: bool,
+    },
+    /// `left`: so many alerts could not be sent, says the notifier.
+    Alerts {
+        until: Moment,
+        survivors: bool,
+        left: Option<u64>,
+    },
 }
 
 impl Ending {
     pub fn deadline(&self) -> Option<Moment> {
         match self {
-            Self::Programs { until, .. } | Self::Output { until, .. } | Self::Events { until, .. } => Some(*until),
+            Self::Programs { until, .. }
+            | Self::Output { until, .. }
+            | Self::Events { until, .. }
+            | Self::Alerts { until, .. } => Some(*until),
         }
     }
 }
@@ -123,6 +147,7 @@ impl Core {
                 (Purpose::Process(id), news) => self.process_news(&id, news),
                 (Purpose::Worker(role), news) => self.worker_news(role, ticket, news),
                 (Purpose::File(sink), news) => self.file_news(sink, news),
+                (Purpose::Sendmail, news) => self.sendmail_news(ticket, news),
             }
         }
     }
@@ -395,11 +420,19 @@ impl Core {
     pub(super) fn serve_client(&mut self, id: ClientId, event: Event) {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
+            self.asking.forget(id);
         }
     }
 
     pub fn answer(&mut self, client: ClientId, answer: &impl Serialize) {
         self.control.answer(&mut self.reactor, client, answer);
+    }
+
+    /// Sends a part of an answer, unless too much waits for the client to be read.
+    pub(super) fn partial_answer(&mut self, client: ClientId, part: &impl Serialize) {
+        if !self.control.is_behind(client) {
+            self.control.partial(&mut self.reactor, client, part);
+        }
     }
 
     /// Answers with what is known, and from then on with every event.

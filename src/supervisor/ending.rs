@@ -1,6 +1,7 @@
 //! The way out, in order: programs stop, their last output is written, the last events are written, and
 //! only then the core ends. Each part has its time; none can keep the core for ever.
 
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::model::id::ProcessId;
 use crate::model::signal::Signal;
 use crate::model::time::{Moment, human};
 use crate::protocol::logger::ToLogger;
+use crate::protocol::notifier::ToNotifier;
 use crate::system::{clock, process};
 
 use super::core::{Core, Ending};
@@ -20,6 +22,8 @@ use super::role::Role;
 const AFTER_KILL: Duration = Duration::from_secs(5);
 /// For the last output and the last events, each.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Beyond `shutdown_drain`, for the notifier to say that it is done.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// For the workers to end by themselves.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -43,9 +47,14 @@ impl Core {
         let now = clock::now();
         let orders = self.fleet.kill_all(now);
         self.carry_out(orders);
-        if let Some(Ending::Programs { until, killed }) = &mut self.ending {
-            *killed = true;
-            *until = (*until).min(now + AFTER_KILL);
+        match &mut self.ending {
+            Some(Ending::Programs { until, killed }) => {
+                *killed = true;
+                *until = (*until).min(now + AFTER_KILL);
+            }
+            // Whoever asks twice does not want to wait for mail.
+            Some(Ending::Alerts { until, .. }) => *until = now,
+            Some(Ending::Output { .. } | Ending::Events { .. }) | None => {}
         }
     }
 
@@ -74,7 +83,13 @@ impl Core {
                 None
             }
             Some(Ending::Events { until, survivors }) => {
-                (self.journal.is_written() || now >= until).then(|| self.leave(survivors))
+                if self.journal.is_written() || now >= until {
+                    return self.drain_alerts(now, survivors);
+                }
+                None
+            }
+            Some(Ending::Alerts { until, survivors, left }) => {
+                (left.is_some() || now >= until).then(|| self.leave(survivors))
             }
         }
     }
@@ -99,8 +114,41 @@ impl Core {
         self.record(Kind::SupervisorStopped, Facts::message("all programs have ended"));
     }
 
+    /// Lets the notifier send what still waits. Where nobody is to be told, there is nothing to wait for.
+    fn drain_alerts(&mut self, now: Moment, survivors: bool) -> Option<ExitCode> {
+        let has_notifier = self.workers.get(&Role::Notifier).is_some_and(|worker| worker.link.is_some());
+        if self.config.notify.channels.is_empty() || !has_notifier {
+            return Some(self.leave(survivors));
+        }
+        let until = now + self.config.notify.shutdown_drain + DRAIN_GRACE;
+        self.ending = Some(Ending::Alerts { until, survivors, left: None });
+        self.tell_notifier(&ToNotifier::Drain, Vec::new());
+        None
+    }
+
+    /// The notifier has sent what it could.
+    pub(super) fn alerts_are_drained(&mut self, waiting: u64) {
+        if let Some(Ending::Alerts { left, .. }) = &mut self.ending {
+            *left = Some(waiting);
+        }
+    }
+
+    /// What became of the last alerts, if somebody should know. The event log is closed by then.
+    fn say_what_waits(&self) {
+        let Some(Ending::Alerts { left, .. }) = self.ending else { return };
+        let words = match left {
+            Some(0) => return,
+            Some(1) => "1 alert waits for the next start".to_owned(),
+            Some(left) => format!("{left} alerts wait for the next start"),
+            None => "not all alerts could be sent in time; they wait for the next start".to_owned(),
+        };
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: {words}");
+    }
+
     /// Closes everything and lets the workers go.
     fn leave(&mut self, survivors: bool) -> ExitCode {
+        // Before their notifier, whose end would be the end of the message for them.
+        self.abandon_sendmails();
         self.control.flush_all(&mut self.reactor);
         self.control.stop_listening(&mut self.reactor);
         // Its own socket only: the lock says that it is.
@@ -124,6 +172,7 @@ impl Core {
         if let Some(terminal) = &self.terminal {
             terminal.restore();
         }
+        self.say_what_waits();
         ExitCode::from(u8::from(survivors || self.could_not_start))
     }
 

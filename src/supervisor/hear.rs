@@ -115,13 +115,15 @@ impl Core {
                 let words = format!("the event log is written again; {missing} events are missing there");
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
+            FromNotifier::WantOutput { ticket, process } => self.give_output(*ticket, process),
             FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
             FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
             FromNotifier::Lost { messages, why } => self.alerts_are_lost(*messages, why),
-            FromNotifier::WantOutput { .. }
-            | FromNotifier::WantSendmail { .. }
-            | FromNotifier::Answer { .. }
-            | FromNotifier::Drained { .. } => {}
+            FromNotifier::WantSendmail { ticket, channel, recipients } => {
+                self.start_sendmail(*ticket, channel, recipients, clock::now());
+            }
+            FromNotifier::Answer { ticket, answer, last } => self.answered(*ticket, answer, *last),
+            FromNotifier::Drained { left } => self.alerts_are_drained(*left),
         }
     }
 

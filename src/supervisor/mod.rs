@@ -8,6 +8,7 @@
 //! (signals, reload), [`ending`] (the way out).
 
 mod alerts;
+mod asking;
 mod authority;
 mod clones;
 mod connect;
@@ -26,9 +27,11 @@ mod permit;
 mod reactor;
 mod remains;
 mod role;
+mod sendmail;
 mod spawner_link;
 mod spec;
 mod startup;
+mod tails;
 mod tend;
 mod turn;
 mod workers;
@@ -195,6 +198,9 @@ fn supervise(
         terminals: BTreeMap::new(),
         journal: journal::Journal::new(account::host_name()),
         alerts: alerts::Alerts::new(alerts::run_mark(), secrets),
+        sendmails: sendmail::Sendmails::default(),
+        asking: asking::Asking::default(),
+        tail_rate: tails::Rate::default(),
         event_log: Rc::new(event_log),
         workers: BTreeMap::new(),
         control,

@@ -12,6 +12,9 @@
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
 //! | notifier: `LogRecovered` | after `LogFailing`, or when events are missing |
+//! | notifier: `WantOutput`, `WantSendmail` | with a ticket that is not under way, of a few that may be |
+//! | notifier: `Answer` | to a question that it was asked, until the last answer |
+//! | notifier: `Drained` | once for each `Drain` |
 //! | notifier: `WantSecrets` | at any time; answered at most once in 10 s (`alerts`) |
 //! | notifier: `Channel` | of a channel that it was told of, its cause at most 4 KiB |
 //! | notifier: `Lost` | any number of messages, 0 when only the spool or a secret fails; the reason at most 4 KiB |
@@ -29,6 +32,10 @@ use crate::protocol::spawner::SinkId;
 
 /// Files that were closed may still be spoken of: so many of them, the last ones.
 const CLOSED_MAX: usize = 1000;
+/// So many outputs, and so many sendmails, may be wanted at once. Beyond what is done the core says no.
+const WANTED_MAX: usize = 100;
+/// Questions that were not answered may still be: so many of them, the last ones.
+const ASKED_MAX: usize = 1000;
 /// The longest reason that a notifier gives, in bytes.
 const WORDS_MAX: usize = 4096;
 /// Channels of earlier configurations may still be spoken of, while there are not more in all.
@@ -48,6 +55,9 @@ pub struct Permits {
     has_log: bool,
     log_fails: bool,
     channels: BTreeSet<ChannelName>,
+    outputs: BTreeSet<u64>,
+    sendmails: BTreeSet<u64>,
+    asked: BTreeSet<u64>,
 }
 
 /// Why a message was not permitted.
@@ -64,6 +74,9 @@ pub enum Violation {
     NoError(i32),
     UnknownChannel,
     TooLong(usize),
+    /// It is under way, or too many are.
+    NotFree(u64),
+    NotAsked(u64),
     Descriptors,
 }
 
@@ -79,6 +92,8 @@ impl fmt::Display for Violation {
             Self::NoError(errno) => write!(f, "an error that does not exist ({errno})"),
             Self::UnknownChannel => write!(f, "something about a channel that it does not have"),
             Self::TooLong(bytes) => write!(f, "a reason of {bytes} bytes"),
+            Self::NotFree(ticket) => write!(f, "a wish with the ticket {ticket}, which is not free"),
+            Self::NotAsked(ticket) => write!(f, "an answer to the question {ticket}, which was not asked"),
             Self::Descriptors => write!(f, "a descriptor"),
         }
     }
@@ -105,6 +120,7 @@ impl Permits {
             | ToLogger::Kept { .. }
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
+            | ToLogger::LastLines { .. }
             | ToLogger::Tail { .. } => {}
         }
     }
@@ -114,14 +130,19 @@ impl Permits {
         match message {
             ToNotifier::EventLog { .. } => self.has_log = true,
             ToNotifier::Configure(configure) => self.told_channels(configure),
+            ToNotifier::Output { ticket } => drop(self.outputs.remove(ticket)),
+            ToNotifier::SendmailEnded { ticket, .. } => drop(self.sendmails.remove(ticket)),
+            ToNotifier::Ask { ticket, .. } => {
+                self.asked.insert(*ticket);
+                if self.asked.len() > ASKED_MAX {
+                    self.asked.pop_first();
+                }
+            }
+            ToNotifier::Drain => self.drains = self.drains.saturating_add(1),
             ToNotifier::Console
             | ToNotifier::Event { .. }
             | ToNotifier::Secret { .. }
-            | ToNotifier::Output { .. }
-            | ToNotifier::Sendmail { .. }
-            | ToNotifier::SendmailEnded { .. }
-            | ToNotifier::Ask { .. }
-            | ToNotifier::Drain => {}
+            | ToNotifier::Sendmail { .. } => {}
         }
     }
 
@@ -141,10 +162,7 @@ impl Permits {
                 self.judge_file(*sink)?;
                 allow(self.dropping.remove(sink), Violation::OutOfTurn("Dropped"))
             }
-            FromLogger::Drained => {
-                self.drains = self.drains.checked_sub(1).ok_or(Violation::OutOfTurn("Drained"))?;
-                Ok(())
-            }
+            FromLogger::Drained => self.judge_drained(),
         }
     }
 
@@ -172,10 +190,13 @@ impl Permits {
                 }
             }
             FromNotifier::Lost { messages: _, why } => judge_length(why),
-            FromNotifier::WantOutput { .. }
-            | FromNotifier::WantSendmail { .. }
-            | FromNotifier::Answer { .. }
-            | FromNotifier::Drained { .. } => Err(Violation::OutOfTurn("it")),
+            FromNotifier::WantOutput { ticket, .. } => take(&mut self.outputs, *ticket),
+            FromNotifier::WantSendmail { ticket, .. } => take(&mut self.sendmails, *ticket),
+            FromNotifier::Answer { ticket, last, answer: _ } => {
+                let is_asked = if *last { self.asked.remove(ticket) } else { self.asked.contains(ticket) };
+                allow(is_asked, Violation::NotAsked(*ticket))
+            }
+            FromNotifier::Drained { .. } => self.judge_drained(),
             FromNotifier::LogRecovered { missing } => {
                 let ends = std::mem::take(&mut self.log_fails) || (self.has_log && *missing > 0);
                 allow(ends, Violation::OutOfTurn("LogRecovered"))
@@ -191,6 +212,11 @@ impl Permits {
         self.channels.extend(names);
     }
 
+    fn judge_drained(&mut self) -> Result<(), Violation> {
+        self.drains = self.drains.checked_sub(1).ok_or(Violation::OutOfTurn("Drained"))?;
+        Ok(())
+    }
+
     fn judge_phase(&mut self, says_ready: bool) -> Result<(), Violation> {
         match (std::mem::replace(&mut self.ready, true), says_ready) {
             (false, true) | (true, false) => Ok(()),
@@ -202,6 +228,11 @@ impl Permits {
     fn judge_file(&self, sink: SinkId) -> Result<(), Violation> {
         allow(self.sinks.contains(&sink) || self.closed.contains(&sink), Violation::UnknownFile(sink.0))
     }
+}
+
+/// Takes a ticket that is free.
+fn take(under_way: &mut BTreeSet<u64>, ticket: u64) -> Result<(), Violation> {
+    allow(under_way.len() < WANTED_MAX && under_way.insert(ticket), Violation::NotFree(ticket))
 }
 
 fn judge_length(words: &str) -> Result<(), Violation> {
@@ -335,6 +366,59 @@ mod tests {
         assert_eq!(without.judge_notifier(&FromNotifier::Ready, None), Ok(()));
         let failing = FromNotifier::LogFailing { errno: 28 };
         assert_eq!(without.judge_notifier(&failing, None), Err(Violation::OutOfTurn("LogFailing")));
+    }
+
+    #[test]
+    fn a_ticket_is_not_used_again_before_its_wish_is_fulfilled() {
+        use crate::model::id::{ProcessId, ProgramName};
+        let process = ProcessId::new(&ProgramName::new("web").expect("a name"), 0);
+        let output = |ticket| FromNotifier::WantOutput { ticket, process: process.clone() };
+        let sendmail = |ticket| FromNotifier::WantSendmail {
+            ticket,
+            channel: ChannelName("email".to_owned()),
+            recipients: Vec::new(),
+        };
+        let mut permits = notifier();
+        for (wish, fulfilled) in [
+            (&output as &dyn Fn(u64) -> FromNotifier, ToNotifier::Output { ticket: 1 }),
+            (&sendmail, ToNotifier::SendmailEnded { ticket: 1, result: Ok(0) }),
+        ] {
+            assert_eq!(permits.judge_notifier(&wish(1), None), Ok(()));
+            assert_eq!(permits.judge_notifier(&wish(1), None), Err(Violation::NotFree(1)));
+            permits.told_notifier(&fulfilled);
+            let judged: Vec<_> = (1..=101).map(|ticket| permits.judge_notifier(&wish(ticket), None)).collect();
+            assert!(judged[..100].iter().all(Result::is_ok));
+            assert_eq!(judged[100], Err(Violation::NotFree(101)), "too many at once");
+        }
+        let early = Permits::default().judge_notifier(&output(1), None);
+        assert_eq!(early, Err(Violation::BeforeReady));
+    }
+
+    #[test]
+    fn only_what_was_asked_is_answered_until_the_last_answer() {
+        use crate::protocol::notifier::{Answer, Question};
+        let mut permits = notifier();
+        let answer = |ticket, last| FromNotifier::Answer { ticket, answer: Answer::Done { count: 1 }, last };
+        assert_eq!(permits.judge_notifier(&answer(1, false), None), Err(Violation::NotAsked(1)));
+        permits.told_notifier(&ToNotifier::Ask { ticket: 1, question: Question::Queue });
+        for (last, judged) in [(false, Ok(())), (true, Ok(())), (true, Err(Violation::NotAsked(1)))] {
+            assert_eq!(permits.judge_notifier(&answer(1, last), None), judged);
+        }
+        for ticket in 2..=1002 {
+            permits.told_notifier(&ToNotifier::Ask { ticket, question: Question::Queue });
+        }
+        assert_eq!(permits.judge_notifier(&answer(2, true), None), Err(Violation::NotAsked(2)), "it is long forgotten");
+        assert_eq!(permits.judge_notifier(&answer(1002, true), None), Ok(()));
+    }
+
+    #[test]
+    fn alerts_are_drained_when_the_core_has_asked_for_it() {
+        let mut permits = notifier();
+        let drained = FromNotifier::Drained { left: 3 };
+        assert_eq!(permits.judge_notifier(&drained, None), Err(Violation::OutOfTurn("Drained")));
+        permits.told_notifier(&ToNotifier::Drain);
+        assert_eq!(permits.judge_notifier(&drained, None), Ok(()));
+        assert_eq!(permits.judge_notifier(&drained, None), Err(Violation::OutOfTurn("Drained")));
     }
 
     fn with_email() -> Permits {

@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::model::capability::CapabilitySet;
 use crate::model::id::{Account, ProcessId};
-use crate::model::program::{ErrorOutput, Execution, InheritEnv, Keyring, Limit, Output, Program, Resource};
+use crate::model::program::{
+    ErrorOutput, Execution, InheritEnv, Keyring, Limit, OnSupervisorDeath, Output, Program, Resource,
+};
+use crate::model::signal::Signal;
 use crate::model::template::Template;
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
@@ -143,12 +147,28 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
         cpu_affinity: None,
         nice: None,
         oom_score_adj: None,
-        on_supervisor_death: crate::model::program::OnSupervisorDeath::Keep,
+        on_supervisor_death: OnSupervisorDeath::Keep,
         death_signal: 0,
         tty: false,
         descriptors: targets.iter().copied().map(Target).collect(),
         files: Vec::new(),
         logs: Vec::new(),
+    }
+}
+
+/// The mail program: as a worker's user, but free to get the rights that the modes of its files give.
+pub fn sendmail(own: &Own, program: &Path, arguments: &[String], uid: Option<u32>) -> StartSpec {
+    let words = std::iter::once(program.to_string_lossy().into_owned()).chain(arguments.iter().cloned());
+    StartSpec {
+        command: Command::Words(words.map(Template::literal).collect()),
+        env: vec![("PATH".into(), Template::literal("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))],
+        no_new_privileges: Some(false),
+        // What it has itself is nothing; a set-uid mail program is as able as when anybody else runs it.
+        capability_bounding: uid.map(|_| CapabilitySet::ALL),
+        on_supervisor_death: OnSupervisorDeath::Stop,
+        death_signal: Signal::KILL.number(),
+        descriptors: vec![Target(0), Target(2)],
+        ..worker(own, "", None, uid, &[])
     }
 }
 

@@ -162,6 +162,10 @@ impl Core {
         }
         self.configure_notifier();
         self.feed_notifier();
+        // As above, for the last alerts.
+        if matches!(self.ending, Some(Ending::Alerts { .. })) {
+            self.tell_notifier(&ToNotifier::Drain, Vec::new());
+        }
     }
 
     pub(super) fn send_event_log(&mut self) {
@@ -269,6 +273,10 @@ impl Core {
     }
 
     fn worker_ended(&mut self, role: Role, now: Moment) {
+        if role == Role::Notifier {
+            self.abandon_sendmails();
+            self.notifier_left_questions();
+        }
         let link = self.workers.entry(role).or_default().ended(now);
         if let Some(link) = link {
             link.close(&mut self.reactor);

@@ -49,6 +49,8 @@ impl Core {
             self.control.deadline(),
             self.remains.deadline(),
             self.alerts.deadline(),
+            self.sendmails.deadline(),
+            self.asking.deadline(),
             self.workers.values().filter_map(|worker| worker.next_start).min(),
             self.ending.as_ref().and_then(Ending::deadline),
         ];
@@ -99,6 +101,8 @@ impl Core {
             self.answer(client, &Reply::done(reply));
         }
         self.tend_secrets(now);
+        self.time_out_sendmails(now);
+        self.time_out_questions(now);
         self.tend_workers(now);
         self.go_on_ending(now)
     }

@@ -29,7 +29,7 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, security, view};
+use super::{Request, notify, security, view};
 
 /// How many past events a client gets that names no number.
 const EVENTS_BY_DEFAULT: usize = 20;
@@ -39,7 +39,7 @@ pub(super) type Answer = Result<Option<Reply>, Refusal>;
 
 /// Who asks.
 pub(super) struct Caller {
-    client: ClientId,
+    pub(super) client: ClientId,
     pub(super) peer: Peer,
 }
 
@@ -89,6 +89,13 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
         Method::Events => events(core, caller, &read(parameters)?, more),
+        Method::NotifyQueue
+        | Method::NotifyTest
+        | Method::NotifyRetry
+        | Method::NotifyDrop
+        | Method::Silence
+        | Method::Unsilence
+        | Method::Silences => notify::call(core, caller, method, parameters, more),
         Method::Version => {
             let NoParameters {} = read(parameters)?;
             let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -107,7 +114,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
 }
 
 /// The parameters of a call. None at all are an empty object.
-fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
     let parameters = if parameters.is_null() { Value::Object(serde_json::Map::new()) } else { parameters };
     serde_json::from_value(parameters).map_err(|error| {
         let message = error.to_string();
@@ -118,7 +125,7 @@ fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
     })
 }
 
-fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
+pub(super) fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
     Refusal::NotPermitted { verb, rule }
 }
 
@@ -197,7 +204,10 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
         let member = core.fleet.member(id)?;
         Some(view::process(id, member, core.clones.pid_of(id), &core.own.user, clocks))
     });
-    Ok(Some(Reply::done(StatusReply { processes: processes.collect() })))
+    Ok(Some(Reply::done(StatusReply {
+        processes: processes.collect(),
+        channels: notify::problems(core, &caller.peer),
+    })))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

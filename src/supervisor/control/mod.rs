@@ -6,6 +6,7 @@
 
 pub mod calls;
 mod denials;
+pub mod notify;
 mod room;
 mod security;
 pub mod view;
@@ -308,6 +309,11 @@ impl Control {
     /// Whether answers wait that the client has not read.
     pub fn has_unread(&self, id: ClientId) -> bool {
         self.clients.get(&id).is_some_and(|client| !client.out.is_empty())
+    }
+
+    /// Whether so much waits for it that what can be left out is.
+    pub fn is_behind(&self, id: ClientId) -> bool {
+        self.clients.get(&id).is_some_and(|client| client.out.len() > FOLLOWER_BACKLOG)
     }
 
     /// From now on the client is told every event.
