@@ -5,6 +5,8 @@
 
 mod alert_settings;
 mod alerts_mail;
+mod alerts_syslog;
+mod alerts_webhook;
 mod alerts;
 mod authority;
 mod check;
@@ -42,6 +44,8 @@ fn main() {
     let modules = [
         alert_settings::trials(),
         alerts_mail::trials(),
+        alerts_syslog::trials(),
+        alerts_webhook::trials(),
         alerts::trials(),
         authority::trials(),
         check::trials(),

@@ -57,6 +57,13 @@ impl Supervisor {
         })
     }
 
+    /// Waits until a program has said what [`program`] lets it say.
+    #[track_caller]
+    pub fn wait_for_words(&self, name: &str) {
+        let log = format!("log/{name}.stderr.log");
+        eventually(&format!("{name} speaks"), || self.read(&log).contains(" has said this").then_some(()));
+    }
+
     pub fn crashes_of(&self, name: &str) -> Vec<Value> {
         let mut events = self.events_of(name);
         events.retain(|event| event["kind"] == "process.crashed");

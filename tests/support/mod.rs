@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod alerting;
+pub mod disk;
 pub mod look;
 pub mod peers;
 pub mod proc;

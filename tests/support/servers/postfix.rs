@@ -19,6 +19,9 @@ use crate::support::{eventually, proc};
 pub const USER: &str = "alerts@localhost";
 pub const PASSWORD: &str = "Correct+Horse/Battery";
 
+/// Who has a mailbox `@example.test`.
+const BOXES: [&str; 4] = ["ops", "dev", "dba", "busy"];
+
 pub struct Postfix {
     directory: PathBuf,
     /// Plain text until STARTTLS.
@@ -39,7 +42,8 @@ impl Postfix {
         chown(postfix.path("mail"), Some(uid("nobody")), None).expect("chown");
         postfix.write("etc/main.cf", &postfix.main(certificates));
         postfix.write("etc/master.cf", &postfix.master());
-        postfix.write("etc/boxes", "/^([a-z]+)@example\\.test$/ $1/\n");
+        let boxes = BOXES.map(|name| format!("/^{name}@example\\.test$/ {name}/\n"));
+        postfix.write("etc/boxes", &boxes.concat());
         postfix.write("etc/recipients", "/^gone@/ 550 5.1.1 no such user\n/^busy@/ 451 4.7.1 try later\n");
         let database = postfix.path("etc/sasldb2");
         let sasl = "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN\nsasldb_path: ";
