@@ -76,8 +76,7 @@ fn order(supervisor: &Supervisor, message: &Value) {
 fn heard(supervisor: &Supervisor, what: &str) -> String {
     let line = || {
         let console = supervisor.read("console");
-        let found = console.lines().find_map(|line| line.split_once(what)).map(|(_, rest)| rest.to_owned());
-        found
+        console.lines().find_map(|line| line.split_once(what).map(|(_, rest)| rest.to_owned()))
     };
     eventually(what, line)
 }

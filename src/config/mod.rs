@@ -36,7 +36,6 @@ use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
 pub use notify::SecretFile;
-pub use quantity::parse_duration;
 
 use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::model::time::{DURATION_MAX, Unusable, seconds, written_duration};
+
 use super::table::{Item, shown};
 use super::values::number;
-
-/// Longer than this no duration is meant.
-const DURATION_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
 /// Seconds as a number, or a text with units.
 pub fn duration(item: Item<'_>) -> Option<Duration> {
@@ -31,41 +30,6 @@ pub fn duration(item: Item<'_>) -> Option<Duration> {
             "write seconds, or a text such as \"500ms\", \"5s\", \"1m30s\", \"2h\", \"1d\"",
         ),
     }
-}
-
-enum Unusable {
-    Negative,
-    TooLong,
-    NoDuration,
-}
-
-fn seconds(text: &str) -> Result<Duration, Unusable> {
-    let seconds: f64 = text.parse().map_err(|_| Unusable::NoDuration)?;
-    if seconds.is_nan() {
-        Err(Unusable::NoDuration)
-    } else if seconds < 0.0 {
-        Err(Unusable::Negative)
-    } else {
-        Duration::try_from_secs_f64(seconds).map_err(|_| Unusable::TooLong)
-    }
-}
-
-/// A duration as the configuration has it in quotes: `90`, `500ms`, `1m30s`, `2h`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    written_duration(text).ok().filter(|duration| *duration <= DURATION_MAX)
-}
-
-fn written_duration(text: &str) -> Result<Duration, Unusable> {
-    let text = text.trim();
-    let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+');
-    if !text.is_empty() && text.chars().all(plain) {
-        return seconds(text);
-    }
-    // A span and not a signed duration: that one takes no days. Months and years have no fixed length
-    // and are refused by the conversion.
-    let span: jiff::Span = text.parse().map_err(|_| Unusable::NoDuration)?;
-    let exact = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| Unusable::NoDuration)?;
-    Duration::try_from(exact).map_err(|_| Unusable::Negative)
 }
 
 /// Bytes as a number, or a text with a unit, 1024-based as supervisord's.

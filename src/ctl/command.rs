@@ -12,9 +12,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::fault::ParseFault;
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
-use crate::config::parse_duration;
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
+use crate::model::time::written_duration;
 use crate::protocol::alerting::SILENCE_MAX;
 use crate::protocol::control::{Channel, TAIL_LINES_MAX};
 
@@ -225,13 +225,13 @@ fn parse_signal(text: &str) -> Result<String, String> {
 
 fn parse_silence(text: &str) -> Result<Duration, String> {
     let shown = escaped(text);
-    match parse_duration(text) {
-        None => Err(format!("`{shown}` is not a duration; write 90 (seconds), 30m, 2h, 1d")),
-        Some(Duration::ZERO) => Err(format!("`{shown}` is no time at all; `notify unsilence` ends a silence")),
-        Some(long) if long.as_secs() > SILENCE_MAX => {
+    match written_duration(text) {
+        Err(_) => Err(format!("`{shown}` is not a duration; write 90 (seconds), 30m, 2h, 1d")),
+        Ok(Duration::ZERO) => Err(format!("`{shown}` is no time at all; `notify unsilence` ends a silence")),
+        Ok(long) if long.as_secs() > SILENCE_MAX => {
             Err(format!("`{shown}` is too long: a silence lasts at most {} days", SILENCE_MAX / 86_400))
         }
-        Some(duration) => Ok(duration),
+        Ok(duration) => Ok(duration),
     }
 }
 

@@ -40,7 +40,10 @@ fn shortened(bytes: &[u8], most: usize) -> &[u8] {
     if bytes.len() <= most {
         return bytes;
     }
-    let end = &bytes[bytes.len() - most..];
+    let (before, end) = bytes.split_at(bytes.len() - most);
+    if before.ends_with(b"\n") {
+        return end;
+    }
     match cut::after_first_newline(end) {
         Some(start) if start < end.len() => &end[start..],
         _ => end,
@@ -54,7 +57,9 @@ mod tests {
     #[test]
     fn what_is_shortened_begins_with_a_whole_line_if_there_is_one() {
         assert_eq!(shortened(b"one\ntwo\nthree\n", 99), b"one\ntwo\nthree\n");
-        assert_eq!(shortened(b"one\ntwo\nthree\n", 11), b"three\n");
+        for (most, shown) in [(11, "two\nthree\n"), (10, "two\nthree\n"), (9, "three\n")] {
+            assert_eq!(shortened(b"one\ntwo\nthree\n", most), shown.as_bytes(), "{most}");
+        }
         assert_eq!(shortened(b"one line that is long\n", 5), b"long\n");
     }
 }

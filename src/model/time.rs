@@ -54,6 +54,49 @@ pub fn human(duration: Duration) -> String {
     }
 }
 
+/// Longer than this no duration is meant.
+pub const DURATION_MAX: Duration = Duration::from_secs(3650 * 86_400);
+
+/// Why a text is no duration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unusable {
+    Negative,
+    TooLong,
+    NoDuration,
+}
+
+/// A number of seconds, with or without a fraction.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn seconds(text: &str) -> Result<Duration, Unusable> {
+    let seconds: f64 = text.parse().map_err(|_| Unusable::NoDuration)?;
+    if seconds.is_nan() {
+        Err(Unusable::NoDuration)
+    } else if seconds < 0.0 {
+        Err(Unusable::Negative)
+    } else {
+        Duration::try_from_secs_f64(seconds).map_err(|_| Unusable::TooLong)
+    }
+}
+
+/// A duration as people write it: `90` (seconds), `500ms`, `1m30s`, `2h`, `1d`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn written_duration(text: &str) -> Result<Duration, Unusable> {
+    let text = text.trim();
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+');
+    if !text.is_empty() && text.chars().all(plain) {
+        return seconds(text);
+    }
+    // A span and not a signed duration: that one takes no days. Months and years have no fixed length
+    // and are refused by the conversion.
+    let span: jiff::Span = text.parse().map_err(|_| Unusable::NoDuration)?;
+    let exact = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| Unusable::NoDuration)?;
+    Duration::try_from(exact).map_err(|_| Unusable::Negative)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

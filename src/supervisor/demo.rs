@@ -9,6 +9,15 @@ use super::load;
 
 /// Programs that show what a supervisor is for. `USER` stands for the line with the user, as root.
 const TEXT: &str = r#"
+# Mails are files here, and come soon.
+[notify]
+group_wait = "3s"
+[notify.email]
+transport = "maildir"
+maildir = "@mail@"
+from = "taskmaster@localhost"
+to = ["you@localhost"]
+
 # A steady worker, three times.
 [programs.worker]
 cmd = ["sh", "-c", 'trap "exit 0" TERM; echo "worker $TASKMASTER_INSTANCE up as $(id -un)"; while :; do sleep 1 & wait $!; done']
@@ -91,7 +100,13 @@ impl Demo {
         };
         let environment = Environment { defaults, ..load::environment(own) };
         let path = self.directory.join("demo.toml");
-        crate::config::load(&path, &mut BuiltIn(text(own.is_root())), &environment)
+        let text = text(own.is_root()).replace("@mail@", &self.mail().to_string_lossy());
+        crate::config::load(&path, &mut BuiltIn(text), &environment)
+    }
+
+    /// Where its mails are.
+    pub fn mail(&self) -> PathBuf {
+        self.directory.join("mail")
     }
 }
 

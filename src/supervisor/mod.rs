@@ -132,8 +132,11 @@ fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
     let config = demo.config(own).map_err(|faults| Refusal(WRONG_INPUT, faults.to_string()))?;
     let directory = demo.directory.display();
     let socket = config.control.socket.display();
+    let mail = demo.mail();
+    let mail = mail.display();
     say(&format!(
         "Demo: everything is under {directory}, and removed at the end.\n\
+         Its mails are files, the first after some seconds: {mail}/new\n\
          From another terminal: taskmasterctl -s {socket} status"
     ))?;
     supervise(config, Secrets::new(), ConfigSource::BuiltIn, own, role::Uids::new(own.is_root()), shell)

@@ -179,3 +179,27 @@ fn address(text: &str) -> &str {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_what_stands_in_the_brackets_or_all() {
+        assert_eq!(address("Ops <ops@example.com>"), "ops@example.com");
+        assert_eq!(address("ops@example.com"), "ops@example.com");
+        assert_eq!(address("\"<x>\" <a@b>"), "a@b");
+    }
+
+    #[test]
+    fn who_has_had_its_time_is_due_until_it_is_killed() {
+        let at = |seconds| Moment::new(Duration::from_secs(seconds));
+        let running = |until, is_killed| Running { wish: Some(1), until: at(until), is_killed };
+        let mut sendmails = Sendmails::default();
+        assert_eq!(sendmails.deadline(), None);
+        for (ticket, until, is_killed) in [(1, 70, false), (2, 60, true), (3, 80, false)] {
+            sendmails.0.insert(Ticket(ticket), running(until, is_killed));
+        }
+        assert_eq!(sendmails.deadline(), Some(at(70)));
+    }
+}

@@ -202,7 +202,7 @@ impl Writer {
     /// Tells how it is, and waits before the next try.
     async fn fails(&mut self, cause: &str) {
         let now = clock::now();
-        let failing = self.failing.get_or_insert_with(|| Failing { since: now, pause: PAUSE_MIN });
+        let failing = self.failing.get_or_insert(Failing { since: now, pause: PAUSE_MIN });
         let health = Health::Failing { seconds: now.since(failing.since).as_secs(), cause: cause.to_owned() };
         (self.shared.tell)(News::Syslog { channel: self.shared.name.clone(), health, lost: 0 });
         let pause = failing.pause;
