@@ -4,7 +4,9 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod alert_settings;
+mod alerts_flow;
 mod alerts_mail;
+mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
 mod alerts;
@@ -43,7 +45,9 @@ fn main() {
     let arguments = Arguments::from_args();
     let modules = [
         alert_settings::trials(),
+        alerts_flow::trials(),
         alerts_mail::trials(),
+        alerts_spool::trials(),
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
