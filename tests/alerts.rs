@@ -121,6 +121,7 @@ fn put_sendmail(supervisor: &Supervisor, text: &str) {
 
 fn want_sendmail(supervisor: &Supervisor, ticket: u64, channel: &str, recipients: &[&str]) -> String {
     order(supervisor, &json!({ "want_sendmail": { "ticket": ticket, "channel": channel, "recipients": recipients } }));
+    order(supervisor, &json!({ "sendmail_written": { "ticket": ticket } }));
     heard(supervisor, &format!("heard: {{\"sendmail_ended\":{{\"ticket\":{ticket},"))
 }
 
@@ -168,7 +169,12 @@ fn sendmail() {
 
 fn sendmail_alone() {
     let mut supervisor = start(&format!("{ONE}{EMAIL}"), &[]);
-    put_sendmail(&supervisor, "#!/bin/sh\nsleep 1000 &\necho both $$ $! >&2\nexec sleep 1000\n");
+    let half = supervisor.path("half");
+    std::fs::write(&half, "").expect("written");
+    std::fs::set_permissions(&half, std::fs::Permissions::from_mode(0o666)).expect("set");
+    // The end of the input is the end of a message: of half a one, if nobody has said that it is whole.
+    let reads = format!("exec 3<&0\n(cat <&3 >/dev/null && echo taken >> {}) &\n", half.display());
+    put_sendmail(&supervisor, &format!("#!/bin/sh\n{reads}sleep 1000 &\nexec sleep 1000\n"));
     for ticket in 1..=4 {
         let wish = json!({ "ticket": ticket, "channel": "email", "recipients": ["ops@example.com"] });
         order(&supervisor, &json!({ "want_sendmail": wish }));
@@ -187,6 +193,7 @@ fn sendmail_alone() {
     eventually("all sleep", || (sleepers() == 8).then_some(()));
     proc::kill(supervisor.helper("notifier"), libc::SIGKILL);
     eventually("all are gone", || (sleepers() == 0).then_some(()));
+    assert_eq!(std::fs::read_to_string(&half).expect("read"), "", "no half message was taken for a whole one");
     assert_eq!(supervisor.state("one"), "RUNNING");
     assert_eq!(supervisor.stop(), 0);
 }

@@ -83,6 +83,11 @@ pub enum FromNotifier {
         channel: ChannelName,
         recipients: Vec<String>,
     },
+    /// The whole message is in its standard input: that may end now. Without this word it does not, and the
+    /// program is ended before it takes half a message for a whole one.
+    SendmailWritten {
+        ticket: u64,
+    },
     /// How a channel is, when that changes. `tell`: so bad for so long, or well again, that everybody
     /// should know (`notify.failing`, `notify.recovered`).
     Channel {

@@ -119,6 +119,7 @@ impl Core {
             FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
             FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
             FromNotifier::Lost { messages, why } => self.alerts_are_lost(*messages, why),
+            FromNotifier::SendmailWritten { ticket } => self.sendmail_is_written(*ticket),
             FromNotifier::WantSendmail { ticket, channel, recipients } => {
                 self.start_sendmail(*ticket, channel, recipients, clock::now());
             }

@@ -12,6 +12,7 @@
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
 //! | notifier: `LogRecovered` | after `LogFailing`, or when events are missing |
+//! | notifier: `SendmailWritten` | always: the program may have ended meanwhile |
 //! | notifier: `WantOutput`, `WantSendmail` | with a ticket that is not under way, of a few that may be |
 //! | notifier: `Answer` | to a question that it was asked, until the last answer |
 //! | notifier: `Drained` | once for each `Drain` |
@@ -191,6 +192,7 @@ impl Permits {
             }
             FromNotifier::Lost { messages: _, why } => judge_length(why),
             FromNotifier::WantOutput { ticket, .. } => take(&mut self.outputs, *ticket),
+            FromNotifier::SendmailWritten { ticket: _ } => Ok(()),
             FromNotifier::WantSendmail { ticket, .. } => take(&mut self.sendmails, *ticket),
             FromNotifier::Answer { ticket, last, answer: _ } => {
                 let is_asked = if *last { self.asked.remove(ticket) } else { self.asked.contains(ticket) };

@@ -38,6 +38,8 @@ struct Running {
     wish: Option<u64>,
     until: Moment,
     is_killed: bool,
+    /// Keeps its standard input open until the notifier says that all is written.
+    input: Option<Rc<OwnedFd>>,
 }
 
 impl Sendmails {
@@ -53,7 +55,7 @@ impl Core {
         let started = order(&self.config, channel, recipients).and_then(|order| self.spawn_sendmail(&order, wish, now));
         match started {
             Ok((input, words)) => {
-                let descriptors = vec![Rc::new(input), Rc::new(words)];
+                let descriptors = vec![input, Rc::new(words)];
                 self.tell_notifier(&ToNotifier::Sendmail { ticket: wish }, descriptors);
             }
             Err(words) => self.sendmail_ended(wish, Err(words)),
@@ -61,7 +63,7 @@ impl Core {
     }
 
     /// Gives the write end of its standard input and the read end of its standard error.
-    fn spawn_sendmail(&mut self, order: &Order, wish: u64, now: Moment) -> Result<(OwnedFd, OwnedFd), String> {
+    fn spawn_sendmail(&mut self, order: &Order, wish: u64, now: Moment) -> Result<(Rc<OwnedFd>, OwnedFd), String> {
         if self.sendmails.0.len() >= RUNNING_MAX {
             return Err(format!("{RUNNING_MAX} run already"));
         }
@@ -81,8 +83,18 @@ impl Core {
             self.clones.retract(&mut self.reactor, ticket);
             return Err(format!("it cannot be started: {error}"));
         }
-        self.sendmails.0.insert(ticket, Running { wish: Some(wish), until: now + LIMIT, is_killed: false });
+        let input = Rc::new(input);
+        let running =
+            Running { wish: Some(wish), until: now + LIMIT, is_killed: false, input: Some(Rc::clone(&input)) };
+        self.sendmails.0.insert(ticket, running);
         Ok((input, words))
+    }
+
+    /// The notifier has written the whole message.
+    pub(super) fn sendmail_is_written(&mut self, wish: u64) {
+        for running in self.sendmails.0.values_mut().filter(|running| running.wish == Some(wish)) {
+            running.input = None;
+        }
     }
 
     /// What became of one.
@@ -194,7 +206,7 @@ mod tests {
     #[test]
     fn who_has_had_its_time_is_due_until_it_is_killed() {
         let at = |seconds| Moment::new(Duration::from_secs(seconds));
-        let running = |until, is_killed| Running { wish: Some(1), until: at(until), is_killed };
+        let running = |until, is_killed| Running { wish: Some(1), until: at(until), is_killed, input: None };
         let mut sendmails = Sendmails::default();
         assert_eq!(sendmails.deadline(), None);
         for (ticket, until, is_killed) in [(1, 70, false), (2, 60, true), (3, 80, false)] {

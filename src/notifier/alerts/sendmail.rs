@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::text::escaped_line;
+use crate::protocol::notifier::FromNotifier;
 use crate::system::poll::{Interest, Poll};
 use crate::system::stdio;
 
@@ -56,13 +57,15 @@ impl Sendmail {
         Ok(())
     }
 
-    /// Writes and reads what is possible now.
-    fn go_on(&mut self, poll: &Poll) {
+    /// Writes and reads what is possible now; gives whether the last of the message was written.
+    fn go_on(&mut self, poll: &Poll) -> bool {
+        let mut is_written = false;
         if let Some(input) = &mut self.input
             && write_all(input, &mut self.rest)
         {
             poll.remove(&*input);
             self.input = None;
+            is_written = self.rest.is_empty();
         }
         if let Some(words) = &mut self.words
             && read_all(words, &mut self.said)
@@ -70,6 +73,7 @@ impl Sendmail {
             poll.remove(&*words);
             self.words = None;
         }
+        is_written
     }
 
     /// What its end means (sysexits.h).
@@ -83,7 +87,7 @@ impl Sendmail {
             Ok(code @ (70 | 72 | 77 | 78 | 126 | 127)) => (Class::Configuration, format!("sendmail ended with {code}")),
             Ok(code @ 64..=76) => (Class::Permanent, format!("sendmail ended with {code}")),
             Ok(code) => (Class::Temporary, format!("sendmail ended with {code}")),
-            Err(why) => (Class::Configuration, format!("sendmail: {why}")),
+            Err(why) => (Class::Temporary, format!("sendmail: {why}")),
         };
         Outcome::Failed(Failure::new(class, words(what)))
     }
@@ -140,7 +144,11 @@ impl<N: Network> Alerts<N> {
     }
 
     pub(super) fn move_sendmails(&mut self, poll: &Poll, _now: Now) {
-        self.sendmails.iter_mut().for_each(|sendmail| sendmail.go_on(poll));
+        for sendmail in &mut self.sendmails {
+            if sendmail.go_on(poll) {
+                self.told.push(FromNotifier::SendmailWritten { ticket: sendmail.job.0 });
+            }
+        }
     }
 
     pub(super) fn sendmail_ended(&mut self, ticket: u64, result: Result<u8, String>, poll: &Poll) {
@@ -181,7 +189,7 @@ mod tests {
         }
         assert_eq!(
             class(&sendmail, Err("no such file".to_owned())).map(|(class, _)| class),
-            Some(Class::Configuration)
+            Some(Class::Temporary)
         );
     }
 }
