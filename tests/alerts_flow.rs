@@ -57,11 +57,14 @@ fn flood() {
     let sink = Sink::start(supervisor.path("sink"), "plain");
     let loops: String = (0..LOOPS)
         .map(|n| {
-            with_script(&format!("loop{n}"), "exit 3").replace("[\"sh\", \"-c\", \"exit 3\"]", "\"/bin/false\"").replace("50ms", "0s")
+            with_script(&format!("loop{n}"), "exit 3")
+                .replace("[\"sh\", \"-c\", \"exit 3\"]", "\"/bin/false\"")
+                .replace("50ms", "0s")
                 + "autostart = false\nstdout = \"discard\"\nstderr = \"discard\"\n"
         })
         .collect();
-    let timing = FAST.replace("200ms", "5s").replace("{ burst = 1000, interval = \"1s\" }", "{ burst = 3, interval = \"5s\" }");
+    let timing =
+        FAST.replace("200ms", "5s").replace("{ burst = 1000, interval = \"1s\" }", "{ burst = 3, interval = \"5s\" }");
     supervisor.configure(&format!("{loops}{}{timing}{}", program("quiet"), email(sink.port)));
     supervisor.launch();
     supervisor.wait_for_execution("quiet");
@@ -139,7 +142,8 @@ fn last_count(sink: &Sink, name: &str) -> usize {
     };
     let mails = sink.mails();
     let of_mail = |mail: &crate::support::servers::mails::Mail| {
-        let alone = || mail.subject().starts_with(name).then(|| mail.row("count")?.split(' ').next()?.parse().ok()).flatten();
+        let alone =
+            || mail.subject().starts_with(name).then(|| mail.row("count")?.split(' ').next()?.parse().ok()).flatten();
         mail.body.lines().find_map(count).or_else(alone)
     };
     mails.iter().rev().find_map(of_mail).unwrap_or(0)
@@ -154,7 +158,11 @@ fn together() {
     supervisor.launch();
     let crashes = names.map(|name| supervisor.crash(name));
     let mails = sink.wait_for(1);
-    assert!(mails[0].subject().starts_with(&format!("3 programs failing on {}: ", supervisor.host())), "{}", mails[0].subject());
+    assert!(
+        mails[0].subject().starts_with(&format!("3 programs failing on {}: ", supervisor.host())),
+        "{}",
+        mails[0].subject()
+    );
     for (name, crash) in names.iter().zip(crashes) {
         assert!(mails[0].subject().contains(name), "{}", mails[0].subject());
         mails[0].assert_says(crash["time"].as_str().expect("a time"));
@@ -228,14 +236,16 @@ fn reminders() {
     assert_eq!(purposes, ["problem", "reminder", "reminder"]);
     assert!(told[1]["summary"].as_str().is_some_and(|text| text.starts_with("Still failing: web on ")), "{}", told[1]);
     assert!(told.iter().all(|body| body["items"][0]["incident"] == told[0]["items"][0]["incident"]));
-    let times: Vec<Duration> = receiver.requests().iter().map(|r| r.at.duration_since(receiver.requests()[0].at)).collect();
+    let times: Vec<Duration> =
+        receiver.requests().iter().map(|r| r.at.duration_since(receiver.requests()[0].at)).collect();
     assert!(times[1] > Duration::from_millis(700) && times[2] > Duration::from_millis(1700), "{times:?}");
     assert_eq!(supervisor.stop(), 0);
 }
 
 fn flapping() {
     let receiver = Receiver::start();
-    let timing = with_recovery().replace("flap_count = 1000", "flap_count = 3\nflap_window = \"1m\"\nflap_clear = \"3s\"");
+    let timing =
+        with_recovery().replace("flap_count = 1000", "flap_count = 3\nflap_window = \"1m\"\nflap_clear = \"3s\"");
     let timing = timing.replace("300ms", "100ms");
     let mut supervisor = start(&timing, &format!("{}{CRASHES}", webhook(&receiver)), &program("web"));
     let told = |purpose: &str| bodies(&receiver).iter().filter(|body| body["purpose"] == purpose).count();
@@ -306,7 +316,8 @@ fn rules() {
     let receiver = Receiver::start();
     let rules = "min_severity = \"err\"\n[[notify.rules]]\non = [\"process.*\", \"config.rejected\"]\nnot_on = [\"process.crashed\"]\n\
          to = [\"webhooks.all\"]\n[[notify.rules]]\non = [\"process.exited\"]\nprograms = [\"w*\"]\nseverity = \"crit\"\n";
-    let once = |name: &str| with_script(name, "exit 0").replace("starttime = 0", "starttime = 0\nautorestart = \"never\"");
+    let once =
+        |name: &str| with_script(name, "exit 0").replace("starttime = 0", "starttime = 0\nautorestart = \"never\"");
     let mut supervisor = start(
         FAST,
         &format!("{}{rules}", webhook(&receiver)),

@@ -1,5 +1,8 @@
 //! Alerts by mail: through a real Postfix, and through servers that misbehave.
 
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -8,6 +11,7 @@ use crate::support::alerting::{FAST, FIRST_RETRY, email, of, program, with_recov
 use crate::support::servers::certificates::Certificates;
 use crate::support::servers::mails::{self, Mail};
 use crate::support::servers::postfix::{self, Postfix};
+use crate::support::servers::receiver::Receiver;
 use crate::support::servers::sink::{PASSWORD, Sink, USER};
 use crate::support::{Need, Supervisor, eventually, proc, test, within};
 
@@ -36,6 +40,8 @@ pub fn trials() -> Vec<Trial> {
         test("an endless line costs no memory", SINK, endless_line),
         test("a server that says nothing or too little is given up in time", SINK, tarpit),
         test("of several servers the next one is tried", SINK, failover),
+        test("names that cannot be resolved delay no other channel", SINK, names),
+        test("a name server that is silent delays no other channel", SINK, silent_name_server),
         test("a password is nowhere to be seen", POSTFIX, secrets),
     ]
 }
@@ -94,8 +100,7 @@ const THROUGH_POSTFIX: &str = "[notify.email]\nserver = \"localhost:@port@\"\nca
      to = [\"ops@example.test\"]\n";
 
 fn starttls() {
-    let WithPostfix { mut supervisor, mut postfix } =
-        with_postfix(&with_recovery(), THROUGH_POSTFIX, &program("web"));
+    let WithPostfix { mut supervisor, mut postfix } = with_postfix(&with_recovery(), THROUGH_POSTFIX, &program("web"));
     postfix.launch();
     supervisor.launch();
     supervisor.wait_for_words("web");
@@ -161,12 +166,12 @@ fn refused_recipients() {
 
 fn outage() {
     let names = ["one", "two", "three"];
-    let WithPostfix { mut supervisor, mut postfix } =
-        with_postfix(FAST, THROUGH_POSTFIX, &names.map(program).concat());
+    let WithPostfix { mut supervisor, mut postfix } = with_postfix(FAST, THROUGH_POSTFIX, &names.map(program).concat());
     supervisor.launch();
     let crashes = names.map(|name| {
         let crash = supervisor.crash(name);
-        let waits = |queue: &serde_json::Value| of(queue, "waiting").iter().any(|w| w["subject"].to_string().contains(name));
+        let waits =
+            |queue: &serde_json::Value| of(queue, "waiting").iter().any(|w| w["subject"].to_string().contains(name));
         supervisor.wait_for_queue("it waits", waits);
         crash
     });
@@ -188,10 +193,10 @@ fn outage() {
 }
 
 fn hanging() {
-    let maildir = "[notify.webhooks.other]\nurl = \"@url@\"\n[[notify.rules]]\non = [\"process.crashed\"]\n\
+    let other = "[notify.webhooks.other]\nurl = \"@url@\"\n[[notify.rules]]\non = [\"process.crashed\"]\n\
          to = [\"email\", \"webhooks.other\"]\n";
-    let receiver = crate::support::servers::receiver::Receiver::start();
-    let settings = format!("{THROUGH_POSTFIX}{}", maildir.replace("@url@", &receiver.url()));
+    let receiver = Receiver::start();
+    let settings = format!("{THROUGH_POSTFIX}{}", other.replace("@url@", &receiver.url()));
     let WithPostfix { mut supervisor, mut postfix } = with_postfix(FAST, &settings, &program("web"));
     postfix.launch();
     supervisor.launch();
@@ -214,28 +219,32 @@ fn hanging() {
 }
 
 fn sendmail_of_postfix() {
-    let settings = "[notify.email]\ntransport = \"sendmail\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n";
+    let settings =
+        "[notify.email]\ntransport = \"sendmail\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n";
     let WithPostfix { mut supervisor, mut postfix } = with_postfix(FAST, settings, &program("web"));
     postfix.launch();
     // The command reads the machine's own configuration, which for this supervisor alone is the test's.
     let configuration = postfix.configuration();
-    supervisor.launch_with(|command| {
-        let enter = move || {
-            use nix::mount::{MsFlags, mount};
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-            mount(Some(&configuration), "/etc/postfix", None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-            Ok(())
-        };
-        // SAFETY: the closure makes three system calls with what it owns.
-        unsafe { std::os::unix::process::CommandExt::pre_exec(command, enter) };
-    });
+    supervisor.launch_with(move |command| see_as(command, configuration, "/etc/postfix"));
     supervisor.crash("web");
     let mails = postfix.wait_for("ops", 1);
     assert!(mails[0].subject().starts_with("web crashed on "), "{}", mails[0].subject());
     assert_headers(&mails[0], &[]);
     assert_eq!(mails[0].header("Return-Path"), "<tm@example.test>");
     assert_eq!(supervisor.stop(), 0);
+}
+
+/// Has a command see a file or directory in the place of another, which nobody else does.
+fn see_as(command: &mut Command, source: PathBuf, target: &'static str) {
+    use nix::mount::{MsFlags, mount};
+    let enter = move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+        mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        Ok(())
+    };
+    // SAFETY: the closure makes three system calls with what it owns.
+    unsafe { command.pre_exec(enter) };
 }
 
 /// What stands in the place of sendmail: notes how it was called, and fails once as sysexits.h has it.
@@ -274,7 +283,8 @@ fn sendmail() {
 
 fn maildir() {
     let mut supervisor = Supervisor::prepare("");
-    let settings = "[notify.email]\nmaildir = \"@dir@/mail\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n";
+    let settings =
+        "[notify.email]\nmaildir = \"@dir@/mail\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n";
     supervisor.configure(&format!("{}{}{settings}", program("web"), with_recovery()));
     supervisor.launch();
     supervisor.crash("web");
@@ -365,7 +375,8 @@ fn unknown_authority() {
     // The authority is named, and at once it goes through.
     let text = std::fs::read_to_string(supervisor.config()).expect("a file");
     let ca = OWN_CA.replace("@dir@", &supervisor.path("").display().to_string());
-    std::fs::write(supervisor.config(), text.replace("[notify.email]\n", &format!("[notify.email]\n{ca}"))).expect("a file");
+    std::fs::write(supervisor.config(), text.replace("[notify.email]\n", &format!("[notify.email]\n{ca}")))
+        .expect("a file");
     assert_eq!(supervisor.ctl(&["reload"]).code, 0);
     assert_eq!(sink.wait_for(1).len(), 1);
     assert_eq!(sink.envelopes()[0]["user"], USER);
@@ -496,6 +507,53 @@ fn failover() {
     assert_eq!(supervisor.stop(), 0);
 }
 
+/// Mail to a server whose name nobody knows, and a webhook.
+fn with_unknown_server(receiver: &Receiver) -> Supervisor {
+    let rules = "[[notify.rules]]\non = [\"process.crashed\"]\nto = [\"email\", \"webhooks.other\"]\n";
+    Supervisor::prepare(&format!(
+        "{}{FAST}{}[notify.webhooks.other]\nurl = \"{}\"\n{rules}",
+        program("web"),
+        email(25).replace("127.0.0.1:25", "mail.test.invalid"),
+        receiver.url()
+    ))
+}
+
+fn names() {
+    let receiver = Receiver::start();
+    let mut supervisor = with_unknown_server(&receiver);
+    supervisor.launch();
+    supervisor.crash("web");
+    receiver.wait_for(1);
+    let cause = supervisor.wait_for_cause("email");
+    assert!(cause.contains("mail.test.invalid"), "{cause}");
+    let queue = supervisor.alert_queue();
+    assert_eq!((of(&queue, "waiting").len(), of(&queue, "dead").len()), (1, 0), "it may be known tomorrow: {queue}");
+    assert_eq!(supervisor.stop(), 0);
+}
+
+fn silent_name_server() {
+    use std::net::{Ipv4Addr, UdpSocket};
+    // One that is asked and never answers, on an address that only this test has.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let server = Ipv4Addr::new(127, 77, high, low.max(1));
+    let socket = UdpSocket::bind((server, 53)).expect("port 53 is free there");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let receiver = Receiver::start();
+    let mut supervisor = with_unknown_server(&receiver);
+    supervisor.file("resolv.conf", &format!("nameserver {server}\n"), 0o644);
+    let configuration = supervisor.path("resolv.conf");
+    supervisor.launch_with(move |command| see_as(command, configuration, "/etc/resolv.conf"));
+    supervisor.crash("web");
+    receiver.wait_for(1);
+    assert!(socket.recv(&mut [0; 512]).is_ok(), "it is asked");
+    let cause = supervisor.wait_for_cause("email");
+    assert!(cause.contains("mail.test.invalid"), "{cause}");
+    supervisor.crash("web");
+    receiver.wait_for(2);
+    assert_eq!(supervisor.ctl(&["status", "web"]).code, 0);
+    assert_eq!(supervisor.stop(), 0);
+}
+
 fn secrets() {
     let WithPostfix { mut supervisor, mut postfix } = with_postfix(FAST, THROUGH_POSTFIX, &program("web"));
     postfix.launch();
@@ -510,7 +568,8 @@ fn secrets() {
     supervisor.crash("web");
     postfix.wait_for("ops", 2);
     let mut seen = vec![("the conversation".to_owned(), tested.stdout.into_bytes())];
-    for arguments in [&["status"][..], &["events"], &["config"], &["--json", "notify", "queue"], &["--json", "status"]] {
+    for arguments in [&["status"][..], &["events"], &["config"], &["--json", "notify", "queue"], &["--json", "status"]]
+    {
         let shown = supervisor.ctl(arguments);
         seen.push((format!("{arguments:?}"), format!("{}{}", shown.stdout, shown.stderr).into_bytes()));
     }
@@ -534,12 +593,14 @@ fn secrets() {
     }
     let notifier = supervisor.helper("notifier");
     let limits = std::fs::read_to_string(format!("/proc/{notifier}/limits")).expect("it runs");
-    assert!(limits.lines().any(|line| line.split_whitespace().eq("Max core file size 0 0 bytes".split(' '))), "{limits}");
+    assert!(
+        limits.lines().any(|line| line.split_whitespace().eq("Max core file size 0 0 bytes".split(' '))),
+        "{limits}"
+    );
     assert_eq!(supervisor.stop(), 0);
 }
 
 fn base64(text: &str) -> String {
-    use std::process::Command;
     let script = "import base64, sys; print(base64.b64encode(bytes.fromhex(sys.argv[1])).decode())";
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     let python = crate::support::servers::python().expect("the test needs it");

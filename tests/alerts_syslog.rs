@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         test("rsyslog understands each event over UDP and TCP and TLS", RSYSLOG, remote),
         test("a program has a facility and a tag and severities of its own", RSYSLOG, labels),
         test("an rsyslog that is started again has missed nothing", RSYSLOG, restarted),
+        test("an rsyslog that is started again has missed nothing over TCP", RSYSLOG, reconnected),
         test("an rsyslog that hangs stops nobody and what did not fit is counted", RSYSLOG, hanging),
         test("a certificate that is wrong gets no event", RSYSLOG, wrong_certificate),
         test("journald has every fact as a field", &[Need::Root, Need::Journald], journald),
@@ -97,7 +98,10 @@ fn remote() {
         let message = rsyslog.wait_for(&target, |message| says(message, &mark(&crash)));
         assert_eq!(message["input"], input, "{message}");
         let field = |name: &str| message[name].as_str().expect("text").to_owned();
-        assert_eq!((field("pri"), field("app"), field("msgid")), ("27".into(), "taskmaster".into(), "process.crashed".into()));
+        assert_eq!(
+            (field("pri"), field("app"), field("msgid")),
+            ("27".into(), "taskmaster".into(), "process.crashed".into())
+        );
         assert_eq!(field("host"), supervisor.host());
         assert!(field("sd").starts_with("[taskmaster@32473 seq="), "{message}");
         assert!(field("sd").contains(" program=\"web\"") && field("sd").contains(" signal=\"KILL\""), "{message}");
@@ -138,22 +142,40 @@ fn restarted() {
     let early = supervisor.crash("web");
     rsyslog.launch();
     // After at most two pauses of those that grow from one second.
-    let arrives = |what: &str, crash: &Value| {
-        within(Duration::from_secs(40), what, || rsyslog_has(&rsyslog, &mark(crash)));
-    };
-    arrives("what happened before it was there", &early);
+    let patience = Duration::from_secs(40);
+    within(patience, "what happened before it was there", || rsyslog_has(&rsyslog, &mark(&early)));
     let middle = supervisor.crash("web");
-    arrives("what happens while it is there", &middle);
-    let mut rsyslog = rsyslog;
+    within(patience, "what happens while it is there", || rsyslog_has(&rsyslog, &mark(&middle)));
     rsyslog.stop();
     let late = supervisor.crash("web");
     rsyslog.launch();
-    within(Duration::from_secs(40), "what happened between", || rsyslog_has(&rsyslog, &mark(&late)));
+    within(patience, "what happened between", || rsyslog_has(&rsyslog, &mark(&late)));
     assert_eq!(supervisor.stop(), 0);
     rsyslog.wait_for("the end", |message| says(message, "supervisor.stopped"));
     let count = |words: &str| rsyslog.messages().iter().filter(|message| says(message, words)).count();
     let events = supervisor.event_log().iter().filter(|event| event["kind"] == "process.crashed").count();
     assert_eq!((count("process.crashed"), count("supervisor.started"), count("lost")), (events, 1, 0));
+}
+
+fn reconnected() {
+    let WithRsyslog { mut supervisor, mut rsyslog } = with_rsyslog();
+    rsyslog.launch();
+    let target = format!("[notify.syslog]\ntarget = \"tcp://127.0.0.1:{}\"\n", rsyslog.tcp);
+    supervisor.configure(&format!("{}{target}", program("web")));
+    supervisor.launch();
+    let mut crashes = vec![supervisor.crash("web")];
+    rsyslog.wait_for("it works", |message| says(message, &mark(&crashes[0])));
+    for _ in 0..2 {
+        rsyslog.stop();
+        crashes.push(supervisor.crash("web"));
+        rsyslog.launch();
+        crashes.push(supervisor.crash("web"));
+    }
+    for crash in &crashes {
+        within(Duration::from_secs(40), "all that happened", || rsyslog_has(&rsyslog, &mark(crash)));
+    }
+    assert!(!rsyslog.messages().iter().any(|message| says(message, "lost")));
+    assert_eq!(supervisor.stop(), 0);
 }
 
 fn rsyslog_has(rsyslog: &Rsyslog, words: &str) -> Option<()> {
@@ -170,7 +192,9 @@ fn hanging() {
     rsyslog.wait_for("it works", |message| says(message, &mark(&first)));
     rsyslog.freeze();
     let _ = supervisor.ctl(&["start", "--no-wait", "loop"]);
-    within(Duration::from_secs(60), "more events than fit", || (supervisor.crashes_of("loop").len() > 600).then_some(()));
+    within(Duration::from_secs(60), "more events than fit", || {
+        (supervisor.crashes_of("loop").len() > 600).then_some(())
+    });
     assert_eq!(supervisor.ctl(&["stop", "loop"]).code, 0);
     assert_eq!(supervisor.ctl(&["status", "web"]).code, 0);
     let last = supervisor.crash("web");
@@ -183,7 +207,9 @@ fn hanging() {
     });
     assert_eq!(supervisor.stop(), 0);
     rsyslog.wait_for("the end", |message| says(message, "supervisor.stopped"));
-    let told = rsyslog.messages().iter().filter(|m| m["msg"].as_str().is_some_and(|text| lost_in(text).is_none())).count() as u64;
+    let told =
+        rsyslog.messages().iter().filter(|m| m["msg"].as_str().is_some_and(|text| lost_in(text).is_none())).count()
+            as u64;
     assert_eq!(told + lost, supervisor.event_log().len() as u64, "what was told and what was lost is all there was");
 }
 

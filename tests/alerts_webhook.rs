@@ -76,7 +76,10 @@ fn signed() {
         assert_eq!(item[field], value, "{field}: {item}");
     }
     let over = &end["items"][0];
-    assert_eq!((&end["purpose"], &over["status"], &over["end"]), (&json!("recovery"), &json!("resolved"), &json!("recovered")));
+    assert_eq!(
+        (&end["purpose"], &over["status"], &over["end"]),
+        (&json!("recovery"), &json!("resolved"), &json!("recovered"))
+    );
     assert_eq!((&over["incident"], &over["fingerprint"]), (&item["incident"], &item["fingerprint"]));
     assert_eq!(end["root"], problem["id"]);
     assert_eq!(supervisor.stop(), 0);
@@ -191,8 +194,12 @@ fn alertmanager() {
     let host = supervisor.host();
     let labels = json!({ "alertname": "TaskmasterProgram", "program": "web", "host": host, "severity": "error" });
     assert_eq!(firing["labels"], labels, "{firing}");
-    assert!(firing["annotations"]["summary"].as_str().is_some_and(|text| text.starts_with("web crashed on ")), "{firing}");
-    let time = |value: &Value| value.as_str().expect("text").parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+    assert!(
+        firing["annotations"]["summary"].as_str().is_some_and(|text| text.starts_with("web crashed on ")),
+        "{firing}"
+    );
+    let time =
+        |value: &Value| value.as_str().expect("text").parse::<jiff::Timestamp>().expect("a time").as_millisecond();
     assert_eq!(time(&firing["startsAt"]), time(&crash["time"]));
     let told = hook.wait_for_body("it fires", |body| body["status"] == "firing");
     let resolved = hook.wait_for_body("it is over", |body| body["status"] == "resolved");

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use crate::support::supervisor::TASKMASTERCTL;
 use crate::support::disk::Disk;
+use crate::support::supervisor::TASKMASTERCTL;
 use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
 
 pub fn trials() -> Vec<Trial> {

@@ -4,12 +4,13 @@
 //! its reason, and fails instead when `TASKMASTER_TEST_REQUIRE=all` is set.
 
 mod alert_settings;
+mod alerts;
+mod alerts_coverage;
 mod alerts_flow;
 mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
-mod alerts;
 mod authority;
 mod check;
 mod control;
@@ -42,9 +43,14 @@ fn main() {
     if let Some(spawner) = lies::spawner_to_play() {
         return lies::play_spawner(&spawner);
     }
-    let arguments = Arguments::from_args();
+    libtest_mimic::run(&Arguments::from_args(), all()).exit();
+}
+
+/// Every test.
+pub fn all() -> Vec<Trial> {
     let modules = [
         alert_settings::trials(),
+        alerts_coverage::trials(),
         alerts_flow::trials(),
         alerts_mail::trials(),
         alerts_spool::trials(),
@@ -70,6 +76,5 @@ fn main() {
         structure::trials(),
         tty::trials(),
     ];
-    let trials: Vec<Trial> = modules.into_iter().flatten().collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    modules.into_iter().flatten().collect()
 }

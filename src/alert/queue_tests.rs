@@ -186,7 +186,8 @@ fn a_refusal_is_not_forgotten_when_all_others_accept_it_later() {
     let mut queue = queue(1);
     next_id(&mut queue, 0);
     let refused = ("gone@x".to_owned(), Err(Failure::new(Class::Permanent, "words")));
-    let later = own().into_iter().filter(|to| to != "gone@x").map(|to| (to, Err(Failure::new(Class::Temporary, "busy"))));
+    let later =
+        own().into_iter().filter(|to| to != "gone@x").map(|to| (to, Err(Failure::new(Class::Temporary, "busy"))));
     let outcome = Outcome::Recipients(later.chain([refused]).collect());
     assert!(matches!(settle(&mut queue, outcome, 0), Settled::Waits(_)));
     next_id(&mut queue, 100);

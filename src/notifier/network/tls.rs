@@ -59,7 +59,9 @@ fn config(own: Option<&str>) -> Result<Arc<ClientConfig>, String> {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err("the system has no certificate authorities: install ca-certificates, or set `ca_file`".to_owned());
+            return Err(
+                "the system has no certificate authorities: install ca-certificates, or set `ca_file`".to_owned()
+            );
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -225,5 +225,7 @@ fn greets(port: u16) -> bool {
     let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).is_ok() && line.starts_with("220 ") && (&stream).write_all(b"QUIT\r\n").is_ok()
+    BufReader::new(&stream).read_line(&mut line).is_ok()
+        && line.starts_with("220 ")
+        && (&stream).write_all(b"QUIT\r\n").is_ok()
 }

@@ -91,7 +91,8 @@ impl Sink {
 
     /// Envelopes, in the order of the mails.
     pub fn envelopes(&self) -> Vec<Value> {
-        let read = |path: &PathBuf| serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
+        let read =
+            |path: &PathBuf| serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON");
         mails::files_ending(&self.directory, ".eml").iter().map(|path| read(&path.with_extension("json"))).collect()
     }
 
