@@ -1,6 +1,6 @@
 //! An authority of the test's own, and certificates of `localhost` and of another host.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::tool;
@@ -58,9 +58,4 @@ impl Certificates {
     pub fn wrong(&self) -> (PathBuf, PathBuf) {
         (self.directory.join("wrong.pem"), self.directory.join("wrong.key"))
     }
-}
-
-/// As a configuration file or a command line has it.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -112,10 +112,6 @@ impl Daemon {
         });
     }
 
-    pub fn pid(&self) -> i64 {
-        i64::from(self.child.as_ref().expect("running").id())
-    }
-
     /// It, and everything below it.
     fn all(&self) -> Vec<i64> {
         let Some(child) = &self.child else { return Vec::new() };

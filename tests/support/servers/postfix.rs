@@ -52,12 +52,6 @@ impl Postfix {
         postfix
     }
 
-    pub fn start(directory: PathBuf, certificates: &Certificates) -> Self {
-        let mut postfix = Self::prepare(directory, certificates);
-        postfix.launch();
-        postfix
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.directory.clone() } else { self.directory.join(name) }
     }

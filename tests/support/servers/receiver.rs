@@ -23,8 +23,6 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub at: Instant,
-    /// The status it was answered with.
-    pub answered: u16,
 }
 
 impl Request {
@@ -137,6 +135,6 @@ fn serve(mut stream: &TcpStream, requests: &Mutex<Vec<Request>>, planned: &Mutex
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let (status, more) = lock(planned).pop_front().unwrap_or((200, String::new()));
-    lock(requests).push(Request { path, headers, body, at: Instant::now(), answered: status });
+    lock(requests).push(Request { path, headers, body, at: Instant::now() });
     write!(stream, "HTTP/1.1 {status} Planned\r\n{more}Content-Length: 0\r\nConnection: close\r\n\r\n")
 }

@@ -28,12 +28,6 @@ impl Rsyslog {
         rsyslog
     }
 
-    pub fn start(directory: PathBuf, certificates: &Certificates) -> Self {
-        let mut rsyslog = Self::prepare(directory, certificates);
-        rsyslog.launch();
-        rsyslog
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
