@@ -186,7 +186,7 @@ fn alertmanager() {
     let alertmanager = Alertmanager::start(&supervisor.path("alertmanager"), hook.port);
     // The address alone, without the path of its interface.
     let channel = webhook(&format!("http://127.0.0.1:{}", alertmanager.port), "format = \"alertmanager\"\n");
-    let timing = with_recovery().replace("300ms", "3s");
+    let timing = with_recovery().replace("1000ms", "3s");
     supervisor.configure(&format!("{}{timing}{channel}", program("web")));
     supervisor.launch();
     let crash = supervisor.crash("web");

@@ -14,9 +14,9 @@ pub const FAST: &str = "[notify]\ngroup_wait = \"100ms\"\ngroup_interval = \"200
 /// The first try after a failure of the channel comes within 18 seconds.
 pub const FIRST_RETRY: Duration = Duration::from_secs(40);
 
-/// [`FAST`] with ends that are told.
+/// [`FAST`] with ends that are told, so much later than the beginnings that these are told before.
 pub fn with_recovery() -> String {
-    FAST.replace("\"1h\"", "\"300ms\"")
+    FAST.replace("\"1h\"", "\"1000ms\"")
 }
 
 /// A program that says something on standard error when it starts, runs until it is killed, and is started
