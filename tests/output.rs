@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::support::disk::Disk;
 use crate::support::supervisor::TASKMASTERCTL;
 use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
 
@@ -380,28 +381,10 @@ fn killed_at_work() {
     assert!(gaps.len() <= 5, "no more than what each had in hand: {gaps:?}");
 }
 
-/// A small disk; unmounted when dropped.
-struct Disk(std::path::PathBuf);
-
-impl Disk {
-    fn mount(path: std::path::PathBuf) -> Self {
-        std::fs::create_dir(&path).expect("a directory");
-        let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some("size=256k,mode=755")).expect("mounts");
-        Self(path)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
 fn full_disk() {
     let mut supervisor =
         Supervisor::prepare(&script("count", COUNT, "stdout = \"@dir@/disk/count.log\"\nlog_maxbytes = 0"));
-    let _disk = Disk::mount(supervisor.path("disk"));
+    let _disk = Disk::mount(supervisor.path("disk"), "size=256k,mode=755");
     let ballast = supervisor.path("disk/ballast");
     supervisor.launch();
     let log = supervisor.path("disk/count.log");

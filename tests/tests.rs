@@ -5,6 +5,12 @@
 
 mod alert_settings;
 mod alerts;
+mod alerts_coverage;
+mod alerts_flow;
+mod alerts_mail;
+mod alerts_spool;
+mod alerts_syslog;
+mod alerts_webhook;
 mod authority;
 mod check;
 mod control;
@@ -37,9 +43,19 @@ fn main() {
     if let Some(spawner) = lies::spawner_to_play() {
         return lies::play_spawner(&spawner);
     }
-    let arguments = Arguments::from_args();
+    libtest_mimic::run(&Arguments::from_args(), all()).exit();
+}
+
+/// Every test.
+pub fn all() -> Vec<Trial> {
     let modules = [
         alert_settings::trials(),
+        alerts_coverage::trials(),
+        alerts_flow::trials(),
+        alerts_mail::trials(),
+        alerts_spool::trials(),
+        alerts_syslog::trials(),
+        alerts_webhook::trials(),
         alerts::trials(),
         authority::trials(),
         check::trials(),
@@ -60,6 +76,5 @@ fn main() {
         structure::trials(),
         tty::trials(),
     ];
-    let trials: Vec<Trial> = modules.into_iter().flatten().collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    modules.into_iter().flatten().collect()
 }

@@ -130,7 +130,10 @@ impl Queue {
         entry.sending = false;
         entry.crashes = 0;
         let verdict = match outcome {
-            Outcome::Sent => Verdict::Done,
+            Outcome::Sent => {
+                let all = entry.pending(own).into_iter().map(|recipient| (recipient, Ok(()))).collect();
+                recipients(entry, all, own)
+            }
             Outcome::Recipients(results) => recipients(entry, results, own),
             Outcome::Failed(failure) => Verdict::Failed(failure),
         };

@@ -182,6 +182,23 @@ fn each_recipient_has_its_own_fate_and_none_is_told_twice() {
 }
 
 #[test]
+fn a_refusal_is_not_forgotten_when_all_others_accept_it_later() {
+    let mut queue = queue(1);
+    next_id(&mut queue, 0);
+    let refused = ("gone@x".to_owned(), Err(Failure::new(Class::Permanent, "words")));
+    let later =
+        own().into_iter().filter(|to| to != "gone@x").map(|to| (to, Err(Failure::new(Class::Temporary, "busy"))));
+    let outcome = Outcome::Recipients(later.chain([refused]).collect());
+    assert!(matches!(settle(&mut queue, outcome, 0), Settled::Waits(_)));
+    next_id(&mut queue, 100);
+    let Settled::Buried(entry) = settle(&mut queue, Outcome::Sent, 100) else { panic!("buried") };
+    assert_eq!(entry.reason.as_deref(), Some("gone@x: words"));
+    let mut again = *entry;
+    again.revive();
+    assert_eq!(again.pending(&own()), ["gone@x"]);
+}
+
+#[test]
 fn too_large_is_tried_once_more_without_output_and_then_buried() {
     let mut queue = queue(1);
     next_id(&mut queue, 0);

@@ -2,9 +2,12 @@
 //! looks into /proc.
 
 pub mod account;
+pub mod alerting;
+pub mod disk;
 pub mod look;
 pub mod peers;
 pub mod proc;
+pub mod servers;
 pub mod supervisor;
 pub mod terminal;
 
@@ -27,6 +30,13 @@ pub enum Need {
     Landlock,
     /// User namespaces that an ordinary user may make.
     UserNamespaces,
+    /// With aiosmtpd, for servers that misbehave and for a second opinion on mails.
+    Python,
+    Openssl,
+    Postfix,
+    Rsyslog,
+    Journald,
+    Alertmanager,
 }
 
 impl Need {
@@ -37,6 +47,7 @@ impl Need {
             Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
             Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
+            server => servers::missing(server),
         }
     }
 }
@@ -90,13 +101,19 @@ pub fn test(name: &str, needs: &'static [Need], body: fn()) -> Trial {
 
 /// Looks until `look` gives something, at most [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Looks until `look` gives something, at most so long.
+#[track_caller]
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < until, "not within {patience:?}: {what}");
         // Nothing to wait on for a look into /proc or a file: a short pause between looks.
         std::thread::park_timeout(Duration::from_millis(5));
     }

@@ -59,7 +59,9 @@ fn config(own: Option<&str>) -> Result<Arc<ClientConfig>, String> {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            return Err("the system has no certificate authorities: install ca-certificates, or set `ca`".to_owned());
+            return Err(
+                "the system has no certificate authorities: install ca-certificates, or set `ca_file`".to_owned()
+            );
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -112,7 +114,7 @@ fn judge(error: &io::Error, name: &str) -> (Class, String) {
 fn fault(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => {
-            "none of the trusted authorities has issued it (set `ca` if it is one of your own)".to_owned()
+            "none of the trusted authorities has issued it (set `ca_file` if it is one of your own)".to_owned()
         }
         CertificateError::ExpiredContext { not_after, .. } => format!("it expired on {}", day(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => {
