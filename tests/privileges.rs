@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         test("a program has the configured capabilities and no other", &[Need::Root], capabilities),
         test("a setuid program gives nothing", &[Need::Root], setuid),
         test("priorities and processors are the program's own", &[Need::Root], scheduling),
+        test("whoever runs as a worker already is told at the start", &[Need::Root], strangers),
         test("a program holds no key of whoever started the supervisor", &[Need::Root], keyring),
         test("a link swapped for a log file leads nowhere", &[Need::Root], swapped_link),
         test("variables of an env file come below those of env", &[Need::Root], env_file),
@@ -46,7 +47,7 @@ fn limit(pid: i64, title: &str) -> [String; 2] {
 fn worst_starter() {
     let mut supervisor = Supervisor::prepare(
         "[programs.victim]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n\
-         limits = { fsize = [70000, \"unlimited\"], core = 0, stack = [1000000, 2000000] }\n\
+         limits = { fsize = [4096, 8000], core = 0, stack = [1000000, 2000000] }\n\
          [programs.talker]\ncmd = [\"sh\", \"-c\", 'seq 1 20000; exec sleep 1000']\nuser = \"daemon\"\nstarttime = 0\n",
     );
     // Extra groups, junk descriptors, no umask, blocked and ignored signals, a library to preload,
@@ -77,17 +78,13 @@ fn worst_starter() {
         assert_eq!(status["Umask"], "0022");
         // What is configured; of the rest, which is the supervisor's, that of descriptors as it was before the
         // core raised it for itself.
-        if proc::has_capability(24) {
-            let told =
-                ["Max file size", "Max core file size", "Max stack size", "Max open files"].map(|of| limit(pid, of));
-            let [fsize, core, stack, nofile] = told.each_ref().map(|[soft, hard]| (soft.as_str(), hard.as_str()));
-            assert_eq!(nofile.0, "5000", "{name}");
-            if name == "victim" {
-                let expected = (("70000", "unlimited"), ("0", "0"), ("1000000", "2000000"));
-                assert_eq!((fsize, core, stack), expected);
-            } else {
-                assert_eq!((fsize, core.0), (("8192", "8192"), "unlimited"));
-            }
+        let told = ["Max file size", "Max core file size", "Max stack size", "Max open files"].map(|of| limit(pid, of));
+        let [fsize, core, stack, nofile] = told.each_ref().map(|[soft, hard]| (soft.as_str(), hard.as_str()));
+        assert_eq!(nofile.0, "5000", "{name}");
+        if name == "victim" {
+            assert_eq!((fsize, core, stack), (("4096", "8000"), ("0", "0"), ("1000000", "2000000")));
+        } else {
+            assert_eq!((fsize, core.0), (("8192", "8192"), "unlimited"));
         }
         assert_eq!(status["NoNewPrivs"], "1");
         assert_eq!(capability_sets(pid), [NONE; 5]);
@@ -218,6 +215,25 @@ fn capabilities() {
     assert_eq!(sets("wider"), [kill, kill, kill, "0000000000000021", kill]);
     assert_eq!(sets("root"), [kill, kill, kill, kill, NONE]);
     assert_eq!(sets("rootless"), [NONE; 5]);
+}
+
+fn strangers() {
+    let account = nix::unistd::User::from_name("taskmaster-log").expect("a database");
+    let uid = account.map_or(64_710, |user| user.uid.as_raw());
+    let mut command = Command::new("sleep");
+    std::os::unix::process::CommandExt::uid(command.arg("1000"), uid);
+    let mut stranger = command.spawn().expect("it starts");
+    let supervisor = Supervisor::start("[programs.one]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n");
+    supervisor.wait_for_state("one", "RUNNING");
+    let words = format!(
+        "taskmasterd: warning: the process {} (sleep) runs as uid {uid}, as the logger will: give that an account taskmaster-log\n",
+        stranger.id()
+    );
+    let console = supervisor.read("console");
+    stranger.kill().expect("it runs");
+    stranger.wait().expect("it ends");
+    assert!(console.contains(&words), "{console}");
+    assert!(!console.contains("(taskmaster"), "workers of a supervisor are none: {console}");
 }
 
 /// Says which session keyring it has, what it finds in it under a name, and which keys it sees at all. The
