@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("a step of the start that the kernel refuses is the end of the start", &[Need::Root], refused),
         test("a step of the start that the kernel only pretends is the end of the start", &[Need::Root], pretended),
+        test("a kernel that has keyrings and denies it is not believed", &[Need::Root], no_keyrings),
         test("a spawner that makes no sense costs the starts that it was asked for", &[Need::Root], nonsense),
         test("a supervisor that cannot become anybody runs nothing", &[Need::Root], nobody_at_all),
     ]
@@ -199,6 +200,11 @@ impl Stage {
     /// Starts a program and sees that it does not run, for this reason.
     #[track_caller]
     fn assert_refused(&self, name: &str, stage: &str, what: &str) {
+        self.assert_refused_with(name, stage, Errno::EPERM, what);
+    }
+
+    #[track_caller]
+    fn assert_refused_with(&self, name: &str, stage: &str, errno: Errno, what: &str) {
         let since = self.0.recent_events().last().map_or(0, |event| event["seq"].as_u64().expect("a number"));
         let started = self.0.ctl(&["start", name]);
         assert_eq!(started.code, 1, "{what}: {started:?}");
@@ -208,9 +214,9 @@ impl Stage {
         assert_eq!(failed.len(), 1, "{what}: {events}");
         assert_eq!(failed[0]["stage"], stage, "{what}: {}", failed[0]);
         if stage != "spawner" {
-            assert_eq!(failed[0]["errno"], libc::EPERM, "{what}: {}", failed[0]);
+            assert_eq!(failed[0]["errno"], errno as i32, "{what}: {}", failed[0]);
             let words = format!("{}", failed[0]["message"]);
-            assert!(words.contains("Operation not permitted") || words.contains("denied"), "{what}: {words}");
+            assert!(words.contains(errno.desc()) || words.contains("denied"), "{what}: {words}");
         }
         assert_eq!(self.0.state(name), "FATAL", "{what}");
         assert!(!self.0.path("theirs").join(name).exists(), "{what}: it has run");
@@ -315,14 +321,41 @@ fn play(errno: Errno, more: &[Case]) {
     honest("afterwards");
 }
 
+/// As a container may: the program would keep the keys of whoever started the supervisor.
+fn no_keyrings() {
+    let stage = Stage::new();
+    stage.set(LIE, Some(&Calls::all(libc::SYS_keyctl).written(Errno::ENOSYS)));
+    if std::fs::exists("/proc/key-users").expect("it can be seen") {
+        stage.assert_refused_with("plain", "keyring", Errno::ENOSYS, "keyrings");
+        let told = stage.0.recent_events();
+        let told = told.iter().rev().find(|event| event["kind"] == "process.start_failed").expect("it has failed");
+        assert!(told["message"].as_str().is_some_and(|text| text.contains("this kernel has keyrings")), "{told}");
+    } else {
+        stage.assert_runs("plain", "a kernel that has none says so");
+    }
+    // What is not asked for is not missed.
+    let path = stage.0.config();
+    let settings = std::fs::read_to_string(&path).expect("it is there");
+    std::fs::write(&path, settings.replace("[programs.plain]", "[programs.plain]\nkeyring = \"inherit\""))
+        .expect("writes");
+    assert_eq!(stage.0.ctl(&["reload"]).code, 0);
+    stage.assert_runs("plain", "it keeps the keyring");
+}
+
 fn nonsense() {
     let stage = Stage::new();
     stage.assert_runs("plain", "before");
     let many = "0{\"cloned\":{\"ticket\":1,\"pid\":1}}\n".repeat(1000);
-    for says in ["junk", "1", "0", "0{\"cloned\":{\"ticket\":999999,\"pid\":1}}", &*many] {
+    let descriptors = format!("{}0{{\"cloned\":{{\"ticket\":1,\"pid\":1}}}}", "+".repeat(40));
+    for says in ["junk", "1", "0", "0{\"cloned\":{\"ticket\":999999,\"pid\":1}}", &*many, &*descriptors] {
         stage.set(SAYS, Some(says));
         stage.assert_refused("plain", "spawner", says);
     }
+    stage.0.wait_for_recent("why it was ended", |event| {
+        event["message"].as_str().is_some_and(|text| {
+            text.contains("the spawner was ended (a message that makes no sense: a message with 40")
+        })
+    });
     stage.set(SAYS, None);
     stage.assert_runs("plain", "afterwards");
 }

@@ -20,7 +20,9 @@ pub fn trials() -> Vec<Trial> {
         test("a deleted or renumbered account is seen at the next start", &[Need::Root], changed_account),
         test("a program has the configured capabilities and no other", &[Need::Root], capabilities),
         test("a setuid program gives nothing", &[Need::Root], setuid),
-        test("priorities processors and the keyring are the program's own", &[Need::Root], scheduling),
+        test("priorities and processors are the program's own", &[Need::Root], scheduling),
+        test("whoever runs as a worker already is told at the start", &[Need::Root], strangers),
+        test("a program holds no key of whoever started the supervisor", &[Need::Root], keyring),
         test("a link swapped for a log file leads nowhere", &[Need::Root], swapped_link),
         test("variables of an env file come below those of env", &[Need::Root], env_file),
     ]
@@ -34,15 +36,24 @@ fn capability_sets(pid: i64) -> Vec<String> {
 
 const NONE: &str = "0000000000000000";
 
+/// The soft and the hard limit with this title.
+fn limit(pid: i64, title: &str) -> [String; 2] {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(title)).expect(title);
+    let mut words = line.split_whitespace().map(str::to_owned);
+    std::array::from_fn(|_| words.next().expect("two limits"))
+}
+
 fn worst_starter() {
     let mut supervisor = Supervisor::prepare(
         "[programs.victim]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n\
+         limits = { fsize = [4096, 8000], core = 0, stack = [1000000, 2000000] }\n\
          [programs.talker]\ncmd = [\"sh\", \"-c\", 'seq 1 20000; exec sleep 1000']\nuser = \"daemon\"\nstarttime = 0\n",
     );
     // Extra groups, junk descriptors, no umask, blocked and ignored signals, a library to preload,
     // secrets, standard descriptors closed, and a file-size limit that the logs soon meet.
     let script = format!(
-        "umask 000; ulimit -f 8; export SECRET=s3cret LD_PRELOAD=libm.so.6; \
+        "umask 000; ulimit -f 8; ulimit -Sn 5000; ulimit -c unlimited; export SECRET=s3cret LD_PRELOAD=libm.so.6; \
          for n in 3 4 5 6 7 8 9 4000; do eval \"exec $n</etc/passwd\"; done; \
          exec setpriv --groups=4,20,24 env --block-signal=TERM,USR2 --ignore-signal=HUP,PIPE,USR1 \
          bash -c 'exec 0<&- 1>&- 2>&-; exec {TASKMASTERD} --no-shell -c {}'",
@@ -65,6 +76,16 @@ fn worst_starter() {
             (status["SigBlk"] == NONE && status["SigIgn"] == NONE).then_some(())
         });
         assert_eq!(status["Umask"], "0022");
+        // What is configured; of the rest, which is the supervisor's, that of descriptors as it was before the
+        // core raised it for itself.
+        let told = ["Max file size", "Max core file size", "Max stack size", "Max open files"].map(|of| limit(pid, of));
+        let [fsize, core, stack, nofile] = told.each_ref().map(|[soft, hard]| (soft.as_str(), hard.as_str()));
+        assert_eq!(nofile.0, "5000", "{name}");
+        if name == "victim" {
+            assert_eq!((fsize, core, stack), (("4096", "8000"), ("0", "0"), ("1000000", "2000000")));
+        } else {
+            assert_eq!((fsize, core.0), (("8192", "8192"), "unlimited"));
+        }
         assert_eq!(status["NoNewPrivs"], "1");
         assert_eq!(capability_sets(pid), [NONE; 5]);
         // The loader still has a library open for a moment.
@@ -116,11 +137,17 @@ fn groups() {
     let names: Vec<&str> = many.iter().map(|group| group.name.as_str()).collect();
     let member = Account::user("tm-test-member", &["-G", &names.join(",")]);
     let program = |name: &str, more: &str| format!("[programs.{name}]\ncmd = \"sleep 1000\"\nstarttime = 0\n{more}\n");
+    // The number of a group that there is no more, as an account of a directory service can have it.
+    let lost = Account::group("tm-test-lost");
+    let orphan = Account::user("tm-test-orphan", &["-g", "tm-test-lost", "-N"]);
+    Account::change("groupdel", &["-f", &lost.name]);
+    assert_eq!((orphan.gid(), nix::unistd::Group::from_name(&lost.name)), (lost.id, Ok(None)));
     let supervisor = Supervisor::start(
         &[
             program("alice", "user = \"tm-test-alice\""),
             program("bob", "user = \"tm-test-bob\""),
             program("zero", "user = \"tm-test-zero\""),
+            program("orphan", "user = \"tm-test-orphan\""),
             program("member", "user = \"tm-test-member\""),
             program("none", "user = \"tm-test-alice\"\ngroups = []"),
             program("some", "user = \"tm-test-alice\"\ngroup = \"tm-test-two\"\ngroups = [54321]"),
@@ -138,6 +165,7 @@ fn groups() {
     assert_eq!(of("alice"), (vec![alice.id; 4], vec![alice.gid(); 4], set(&[alice.gid(), first.id, second.id])));
     assert_eq!(of("bob"), (vec![bob.id; 4], vec![bob.gid(); 4], set(&[bob.gid()])));
     assert_eq!(of("zero"), (vec![zero.id; 4], vec![0; 4], set(&[0])));
+    assert_eq!(of("orphan"), (vec![orphan.id; 4], vec![lost.id; 4], set(&[lost.id])), "a gid without an entry");
     let (_, _, list) = of("member");
     let mut expected: BTreeSet<u32> = many.iter().map(|group| group.id).collect();
     expected.insert(member.gid());
@@ -189,6 +217,99 @@ fn capabilities() {
     assert_eq!(sets("rootless"), [NONE; 5]);
 }
 
+fn strangers() {
+    let account = nix::unistd::User::from_name("taskmaster-log").expect("a database");
+    let uid = account.map_or(64_710, |user| user.uid.as_raw());
+    let mut command = Command::new("sleep");
+    std::os::unix::process::CommandExt::uid(command.arg("1000"), uid);
+    let mut stranger = command.spawn().expect("it starts");
+    let supervisor = Supervisor::start("[programs.one]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n");
+    supervisor.wait_for_state("one", "RUNNING");
+    let words = format!(
+        "taskmasterd: warning: the process {} (sleep) runs as uid {uid}, as the logger will: give that an account taskmaster-log\n",
+        stranger.id()
+    );
+    let console = supervisor.read("console");
+    stranger.kill().expect("it runs");
+    stranger.wait().expect("it ends");
+    assert!(console.contains(&words), "{console}");
+    assert!(!console.contains("(taskmaster"), "workers of a supervisor are none: {console}");
+}
+
+/// Says which session keyring it has, what it finds in it under a name, and which keys it sees at all. The
+/// number of the system call comes as an argument.
+const READ_KEYRING: &str = "
+import ctypes, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+call, session = int(sys.argv[1]), ctypes.c_long(-3)
+serial = libc.syscall(ctypes.c_long(call), ctypes.c_long(0), session, ctypes.c_long(0))
+found = libc.syscall(ctypes.c_long(call), ctypes.c_long(10), session, b'user', b'tm-test-key', ctypes.c_long(0))
+secret = ctypes.create_string_buffer(100)
+if found > 0:
+    libc.syscall(ctypes.c_long(call), ctypes.c_long(11), ctypes.c_long(found), secret, ctypes.c_long(100))
+sees = 'tm-test-key' in open('/proc/keys').read()
+print(serial, secret.value.decode() or 'nothing', sees, flush=True)
+time.sleep(1000)
+";
+
+/// Read by the program itself: no other process can see a session keyring.
+fn keyring() {
+    let program = |name: &str, settings: &str| {
+        format!(
+            "[programs.{name}]\ncmd = [\"python3\", \"@dir@/read\", \"{}\"]\nstarttime = 0\n{settings}\n",
+            libc::SYS_keyctl
+        )
+    };
+    let mut supervisor = Supervisor::prepare(
+        &[
+            program("other", "user = \"nobody\""),
+            program("another", "user = \"nobody\""),
+            program("root", "user = \"root\"\nkeyring = \"private\""),
+            program("heir", "user = \"nobody\"\nkeyring = \"inherit\""),
+        ]
+        .concat(),
+    );
+    std::fs::write(supervisor.path("read"), READ_KEYRING).expect("writes");
+    std::fs::set_permissions(supervisor.path("read"), std::fs::Permissions::from_mode(0o644)).expect("chmod");
+    let join = || {
+        const JOIN_SESSION_KEYRING: libc::c_int = 1;
+        const SESSION_KEYRING: libc::c_int = -3;
+        let secret = b"secret";
+        // SAFETY: no name, an anonymous keyring.
+        let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+        nix::errno::Errno::result(joined)?;
+        let (kind, name) = (c"user".as_ptr(), c"tm-test-key".as_ptr());
+        // SAFETY: two names that end in NUL, and as many bytes as are said.
+        let added =
+            unsafe { libc::syscall(libc::SYS_add_key, kind, name, secret.as_ptr(), secret.len(), SESSION_KEYRING) };
+        nix::errno::Errno::result(added).map(drop)?;
+        Ok(())
+    };
+    // SAFETY: the closure makes two system calls.
+    supervisor.launch_with(|command| unsafe {
+        std::os::unix::process::CommandExt::pre_exec(command, join);
+    });
+    let said = |name: &str| {
+        let log = eventually("it has spoken", || {
+            Some(supervisor.read(&format!("log/{name}.stdout.log"))).filter(|text| text.ends_with('\n'))
+        });
+        let words: Vec<String> = log.split_whitespace().map(str::to_owned).collect();
+        let [serial, rest @ ..] = words.as_slice() else { panic!("{log}") };
+        assert!(serial.parse::<i32>().is_ok_and(|serial| serial > 0), "{log}");
+        (serial.clone(), rest.join(" "))
+    };
+    let [other, another, root, heir] = ["other", "another", "root", "heir"].map(said);
+    // That it is there to be found is seen by whoever keeps the keyring.
+    assert_eq!(heir.1, "secret True");
+    for own in [&other, &another] {
+        assert_eq!(own.1, "nothing False");
+    }
+    // Root sees that there is such a key, as the owner of it, and does not hold it.
+    assert!(root.1.starts_with("nothing "), "{root:?}");
+    let serials = BTreeSet::from([&other.0, &another.0, &root.0, &heir.0]);
+    assert_eq!(serials.len(), 4, "each has its own");
+}
+
 /// A copy of `id` that belongs to root and is setuid.
 fn setuid() {
     let mut supervisor = Supervisor::prepare(
@@ -224,14 +345,9 @@ fn scheduling() {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     assert_eq!(read("oom_score_adj").trim(), "300");
     assert_eq!(proc::status(pid)["Cpus_allowed_list"], "0");
-    let limits = read("limits");
-    let limit = |name: &str| {
-        let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
-        line[26..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!(limit("Max open files"), ["77", "77"]);
-    assert_eq!(limit("Max core file size"), ["0", "0"]);
-    assert_eq!(limit("Max processes"), ["50", "60"]);
+    assert_eq!(limit(pid, "Max open files"), ["77", "77"]);
+    assert_eq!(limit(pid, "Max core file size"), ["0", "0"]);
+    assert_eq!(limit(pid, "Max processes"), ["50", "60"]);
     let idle = Command::new("ionice").arg("-p").arg(pid.to_string()).output().expect("ionice");
     assert_eq!(String::from_utf8_lossy(&idle.stdout).trim(), "idle");
 }

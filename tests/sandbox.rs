@@ -12,7 +12,8 @@ use libtest_mimic::Trial;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 
-use crate::support::supervisor::TASKMASTERD;
+use crate::support::supervisor::{TASKMASTERD, receive};
+use crate::support::terminal::Terminal;
 use crate::support::{Need, Supervisor, eventually, is_root, look, proc, test};
 
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +22,9 @@ pub fn trials() -> Vec<Trial> {
         test("the workers of an ordinary user are confined as well", &[], ordinary_user),
         test("a worker that is confined does its work", &[], work),
         test("what a notifier says of its channels is told once", &[], failing_channel),
+        test("descriptors that a worker sends do not stay in the core", &[], descriptors_of_a_worker),
+        test("descriptors that the shell sends do not stay in the core", &[], descriptors_of_the_shell),
+        test("descriptors that a client sends do not stay in the core", &[], descriptors_of_a_client),
     ];
     trials.extend(FORBIDDEN.iter().map(|case| {
         Trial::test(case.0.replace(' ', "_"), || {
@@ -160,7 +164,7 @@ fn work() {
     assert_eq!(supervisor.stop(), 0);
 }
 
-/// What a worker says that it may not, line by line, and what is told of it. `+` sends a descriptor along.
+/// What a worker says that it may not, line by line, and what is told of it. Each `+` sends a descriptor along.
 type Forbidden = (&'static str, &'static str, &'static [&'static str], &'static str);
 const FORBIDDEN: [Forbidden; 6] = [
     ("a logger that sends no message is ended", LOGGER, &["0\"ready\"", "0!"], "expected value"),
@@ -187,6 +191,7 @@ const FORBIDDEN: [Forbidden; 6] = [
 ];
 const LOGGER: &str = "taskmaster-logger";
 const NOTIFIER: &str = "taskmaster-notifier";
+const SHELL: &str = "taskmasterctl";
 const HELPERS: [&str; 3] = ["taskmaster-spawner", LOGGER, NOTIFIER];
 /// What the played worker says, beside its executable.
 const SAYS: &str = "says";
@@ -203,7 +208,15 @@ pub fn put(program: &Path, place: &Path) {
 
 /// A supervisor with a worker that says this.
 fn with_played(role: &str, says: &[&str], programs: &str) -> Supervisor {
-    let mut supervisor = Supervisor::prepare(programs);
+    let (mut supervisor, program) = prepare_played(role, says, programs);
+    supervisor.launch_program(&program, |_| {});
+    supervisor.wait_for_state("one", "RUNNING");
+    supervisor
+}
+
+/// The same before it is started, and what is to be started.
+fn prepare_played(role: &str, says: &[&str], programs: &str) -> (Supervisor, PathBuf) {
+    let supervisor = Supervisor::prepare(programs);
     supervisor.subdirectory_of_own("bin");
     let place = |name: &str| supervisor.path("bin").join(name);
     put(Path::new(TASKMASTERD), &place("taskmasterd"));
@@ -213,9 +226,72 @@ fn with_played(role: &str, says: &[&str], programs: &str) -> Supervisor {
     put(&std::env::current_exe().expect("this test"), &place(role));
     std::fs::write(place(SAYS), says.join("\n")).expect("a file");
     let program = place("taskmasterd");
-    supervisor.launch_program(&program, |_| {});
+    (supervisor, program)
+}
+
+/// How many of the core's descriptors lead there.
+fn leading_to(core: i64, target: &str) -> usize {
+    proc::descriptors(core).values().filter(|is| *is == target).count()
+}
+
+/// Waits until a worker was ended so often, for descriptors.
+#[track_caller]
+fn ended(supervisor: &Supervisor, role: &str, count: usize, many: usize) {
+    let words = format!("the {role} was ended, because it sent what it may not (a message with {many} descriptors");
+    eventually("it is told", || {
+        let told = |event: &&Value| event["message"].as_str().is_some_and(|text| text.starts_with(&words));
+        (supervisor.recent_events().iter().filter(told).count() >= count).then_some(())
+    });
+}
+
+/// Its standard input, /dev/null, as often as there are `+`. The core has a few of it itself, and each life of
+/// the worker would leave 8 more at least.
+fn descriptors_of_a_worker() {
+    for (role, name) in [(LOGGER, "logger"), (NOTIFIER, "notifier")] {
+        for many in [40, 253] {
+            let says = ["0\"ready\"".to_owned(), format!("{}0\"ready\"", "+".repeat(many))];
+            let supervisor = with_played(role, &says.each_ref().map(String::as_str), &sleeper());
+            ended(&supervisor, name, 3, many);
+            let open = leading_to(supervisor.pid(), "/dev/null");
+            assert!(open < 8, "{many} of the {name}: {open} are open");
+            assert_eq!(supervisor.ctl(&["restart", "one"]).code, 0);
+        }
+    }
+}
+
+/// Of the shell it is the terminal.
+fn descriptors_of_the_shell() {
+    let says = format!("{}c", "+".repeat(40));
+    let (supervisor, program) = prepare_played(SHELL, &[&says], &sleeper());
+    let mut command = std::process::Command::new(program);
+    command.arg("-c").arg(supervisor.config());
+    let terminal = Terminal::start(command);
+    eventually("it answers", || std::os::unix::net::UnixStream::connect(supervisor.socket()).ok());
+    ended(&supervisor, "shell", 2, 40);
+    let core = terminal.pid();
+    let name = proc::descriptors(core).get(&0).cloned().expect("standard input");
+    let open = leading_to(core, &name);
+    assert!(open < 8, "{open} are open");
+    assert_eq!(supervisor.ctl(&["restart", "one"]).code, 0);
+}
+
+/// On the control socket, which takes none.
+fn descriptors_of_a_client() {
+    let supervisor = Supervisor::start(&sleeper());
     supervisor.wait_for_state("one", "RUNNING");
-    supervisor
+    let path = supervisor.path("beside");
+    let file = std::fs::File::create(&path).expect("a file");
+    for many in [1, 40, 253] {
+        let client = std::os::unix::net::UnixStream::connect(supervisor.socket()).expect("connects");
+        let call = b"{\"method\":\"org.varlink.service.GetInfo\"}\0";
+        let raw = vec![file.as_raw_fd(); many];
+        let bytes = [std::io::IoSlice::new(call)];
+        sendmsg::<()>(client.as_raw_fd(), &bytes, &[ControlMessage::ScmRights(&raw)], MsgFlags::empty(), None)
+            .expect("sent");
+        let answer = receive(&mut std::io::BufReader::new(&client)).expect("an answer");
+        assert!(answer["parameters"]["product"].is_string(), "{answer}");
+        assert_eq!(leading_to(supervisor.pid(), &path.to_string_lossy()), 0, "of {many}");
+    }
 }
 
 fn failing_channel() {
@@ -252,7 +328,7 @@ fn forbidden((_, role, says, told): &Forbidden) {
 /// Whether this is not a test, but a worker that one of them has put in the place of the real one.
 pub fn worker_to_play() -> Option<PathBuf> {
     let name = std::env::args().next()?;
-    [LOGGER, NOTIFIER].contains(&name.as_str()).then(|| std::fs::read_link("/proc/self/exe").ok()).flatten()
+    [LOGGER, NOTIFIER, SHELL].contains(&name.as_str()).then(|| std::fs::read_link("/proc/self/exe").ok()).flatten()
 }
 
 /// Says what it is to say, and stays until it is killed.
@@ -270,13 +346,11 @@ pub fn say(says: &str) {
     }
 }
 
-/// One packet; `+` sends a descriptor along.
+/// One packet; each `+` sends a descriptor along.
 pub fn send(line: &str) {
     const CHANNEL: i32 = 3;
-    let (packet, descriptors) = match line.strip_prefix('+') {
-        Some(packet) => (packet, vec![std::io::stdin().as_raw_fd()]),
-        None => (line, Vec::new()),
-    };
+    let packet = line.trim_start_matches('+');
+    let descriptors = vec![std::io::stdin().as_raw_fd(); line.len() - packet.len()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let control = if descriptors.is_empty() { &[][..] } else { &rights };
     let bytes = [std::io::IoSlice::new(packet.as_bytes())];

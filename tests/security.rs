@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::Trial;
@@ -21,6 +22,9 @@ pub fn trials() -> Vec<Trial> {
         test("a program that changed its user after its start is found", &[Need::Root], changed_user),
         test("a program in a group that it was not given is found", &[Need::Root], changed_group),
         test("a program that left its control group is found", &[Need::Root, Need::Cgroup2], left_group),
+        test("a program that gets no control group runs and is told of once", &[Need::Root, Need::Cgroup2], no_group),
+        test("a program that is not born in its control group is found", &[Need::Root, Need::Cgroup2], refused_group),
+        test("who may write by a list of access rights or by root's group is told", &[Need::Root], access_lists),
         test("a user namespace of its own makes nobody powerful", &[Need::Root, Need::UserNamespaces], user_namespace),
         test("who can change what a program runs from is told as it was at its start", &[Need::Root], files),
         test("a program that does not run is judged by its configuration", &[], not_running),
@@ -238,6 +242,115 @@ fn left_group() {
     std::fs::write(&above, supervisor.pid_of("one").to_string()).expect("moves it");
     assert_eq!(process(&supervisor, "one")["kernel"]["own_control_group"], false);
     assert!(findings(&process(&supervisor, "one")).contains_key("control_group"));
+}
+
+/// The directory of the supervisor's own control group.
+fn base(supervisor: &Supervisor) -> PathBuf {
+    PathBuf::from(supervisor.read("run/cgroup").trim())
+}
+
+/// The events that a part of the boundary is missing.
+fn lacks(supervisor: &Supervisor) -> Vec<Value> {
+    supervisor.recent_events().into_iter().filter(|event| event["kind"] == "process.unrestricted").collect()
+}
+
+/// One that runs without a control group of its own: what `status` and `security` say of it.
+#[track_caller]
+fn assert_ungrouped(supervisor: &Supervisor, name: &str, why: &str) {
+    let reason = format!("in no control group of its own: {why}");
+    assert_eq!(supervisor.process(name)["reason"], reason);
+    assert!(supervisor.ctl(&["status"]).code == 0);
+    let told = process(supervisor, name.split(':').next().expect("a program"));
+    assert_eq!(told["kernel"]["own_control_group"], false);
+    let found = findings(&told);
+    assert_eq!((&found["control_group"], &found["kill_mode"]), (&Value::Null, &Value::Null), "{found:?}");
+}
+
+fn no_group() {
+    let cmd = "cmd = [\"sh\", \"-c\", \"sleep 1000 & exec sleep 1001\"]\nstarttime = 0\nautostart = false\nuser = \"nobody\"\n";
+    let mut supervisor = Supervisor::start(&format!("[programs.one]\n{cmd}numprocs = 2\n[programs.two]\n{cmd}"));
+    let limit = base(&supervisor).join("cgroup.max.descendants");
+    std::fs::write(&limit, "0").expect("a limit");
+    assert_eq!(supervisor.ctl(&["start", "one:0", "one:1", "two"]).code, 0);
+    let why = "it cannot be made: Resource temporarily unavailable (os error 11)";
+    for name in ["one:0", "two"] {
+        assert_ungrouped(&supervisor, name, why);
+    }
+    let told = lacks(&supervisor);
+    let words = format!("placing it in a control group of its own: {why}; its process group is what is stopped");
+    for (event, process) in told.iter().zip(["one:0", "two"]) {
+        assert_eq!((&event["stage"], &event["severity"]), (&json!("control_group"), &json!("warning")), "{event}");
+        assert_eq!(event["message"], words);
+        assert_eq!(event["process"], process);
+    }
+    assert_eq!(told.len(), 2, "once for each program: {told:?}");
+    // It is supervised all the same: a death is seen, and a stop ends the process group.
+    let first = supervisor.pid_of("one:0");
+    proc::kill(first, 9);
+    eventually("it is started again", || supervisor.pid_now("one:0").filter(|pid| *pid != first));
+    let children = eventually("it has its child", || {
+        Some(proc::children(supervisor.pid_of("two"))).filter(|children| children.len() == 1)
+    });
+    assert_eq!(supervisor.ctl(&["stop", "two"]).code, 0);
+    eventually("its child has ended", || (!proc::is_alive(children[0])).then_some(()));
+    // With room there is one again at the next start.
+    std::fs::write(&limit, "max").expect("a limit");
+    assert_eq!(supervisor.ctl(&["start", "two"]).code, 0);
+    assert_eq!(supervisor.process("two")["reason"], Value::Null);
+    assert_eq!(process(&supervisor, "two")["kernel"]["own_control_group"], true);
+    assert!(!findings(&process(&supervisor, "two")).contains_key("kill_mode"));
+    assert_eq!(lacks(&supervisor).len(), 2);
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// Beside a group of threads a new one is of a kind that nobody can be born in (cgroups(7), `domain invalid`).
+fn refused_group() {
+    let mut supervisor = Supervisor::start(&sleeper("one", "user = \"nobody\"\nautostart = false"));
+    let group = base(&supervisor).join("threads");
+    std::fs::create_dir(&group).expect("a control group");
+    std::fs::write(group.join("cgroup.type"), "threaded").expect("its kind");
+    assert_eq!(supervisor.ctl(&["start", "one"]).code, 0);
+    assert_ungrouped(&supervisor, "one", "the kernel has not put it there");
+    assert_eq!(lacks(&supervisor).len(), 1);
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// Gives a file the list: its owner and group, one user besides, the mask, everybody.
+fn allow(path: &std::path::Path, user: u32, rights: u16) {
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 6, u32::MAX), (2, rights, user), (4, 4, u32::MAX), (0x10, 6, u32::MAX), (0x20, 4, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (kind, rights, id) in entries {
+        list.extend([&kind.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());
+    }
+    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("a path");
+    let name = c"system.posix_acl_access".as_ptr();
+    // SAFETY: both names end in NUL; the list is readable for as many bytes as are said.
+    let result = unsafe { libc::setxattr(path.as_ptr(), name, list.as_ptr().cast(), list.len(), 0) };
+    nix::errno::Errno::result(result).expect("a file system with lists of access rights");
+}
+
+fn access_lists() {
+    let owner = Account::user("tm-test-lists", &[]);
+    let of = |program: &str| {
+        sleeper(program, &format!("user = \"{}\"", owner.name))
+            .replace("\"sleep 1000\"", &format!("\"sh @dir@/{program}\""))
+    };
+    let names = ["plain", "group", "stranger", "reader", "own"];
+    let mut supervisor = Supervisor::prepare(&names.map(of).concat());
+    for name in names {
+        supervisor.file(name, "exec sleep 1000\n", 0o644);
+    }
+    std::fs::set_permissions(supervisor.path("group"), std::fs::Permissions::from_mode(0o664)).expect("chmod");
+    allow(&supervisor.path("stranger"), 12_345, 6);
+    allow(&supervisor.path("reader"), 12_345, 4);
+    allow(&supervisor.path("own"), owner.id, 6);
+    supervisor.launch();
+    supervisor.wait_until("all run", |all| all.iter().all(|process| process["uptime_seconds"].is_number()));
+    let expected = [(false, false), (false, true), (false, true), (false, false), (true, false)];
+    for (name, expected) in names.into_iter().zip(expected) {
+        assert_eq!(file(&process(&supervisor, name), "argument"), expected, "{name}");
+    }
 }
 
 fn user_namespace() {

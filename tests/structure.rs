@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         test("imports run downwards only and no program imports another", &[], imports),
         test("pure modules forbid unsafe code", &[], pure),
         test("unsafe code is in system only", &[], unsafe_code),
+        test("every promise names its tests and there are such", &[], promises),
         test("the privileged programs contain no TLS mail line editing async runtime or seccomp", &[], symbols),
     ]
 }
@@ -168,6 +169,59 @@ fn unsafe_code() {
         seen += used;
     }
     assert!(seen > 0, "this test sees unsafe code");
+}
+
+/// The tests in the crate itself, and those of this binary, as it lists them.
+fn known_tests() -> BTreeSet<String> {
+    let own = std::env::current_exe().expect("this test");
+    let listed = std::process::Command::new(own).arg("--list").output().expect("a list");
+    let listed = String::from_utf8(listed.stdout).expect("text");
+    let mut known: BTreeSet<String> =
+        listed.lines().filter_map(|line| line.strip_suffix(": test")).map(|name| name.trim().to_owned()).collect();
+    for file in files(&source()) {
+        let code = code(&file);
+        let tests = code.split("#[test]").skip(1).filter_map(|rest| word(rest.split_once("fn ")?.1));
+        known.extend(tests);
+    }
+    known
+}
+
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn promises() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).expect("SECURITY.md");
+    let section = |title: &str| {
+        let rest = text.split_once(&format!("## {title}\n")).expect(title).1;
+        rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+    };
+    let known = known_tests();
+    let is_known = |name: &str| known.contains(name);
+    assert!(
+        is_known("every_promise_names_its_tests_and_there_are_such")
+            && is_known("a_clone_that_reports_nonsense_is_killed")
+    );
+    let (mut named, mut missing) = (0, Vec::new());
+    let mut see = |of: &str, tests: &str| {
+        let before = named;
+        named += quoted(tests).count();
+        assert!(named > before, "a test is named: {of}");
+        missing.extend(quoted(tests).filter(|name| !is_known(name)).map(str::to_owned));
+    };
+    for promise in section("Promises").split("\n- ").skip(1) {
+        let (_, tests) = promise.split_once("Tests:").unwrap_or_else(|| panic!("no tests are named: {promise}"));
+        see(promise, tests);
+    }
+    for row in section("What went wrong elsewhere").lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        if !tests.starts_with('–') {
+            see(row, tests);
+        }
+    }
+    assert!(missing.is_empty(), "SECURITY.md names tests that are not there: {missing:#?}");
+    assert!(named > 60, "this test sees names: {named}");
 }
 
 /// What no program that runs as root may contain, but landlock: the spawner restricts programs with it.

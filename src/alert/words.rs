@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::notice::{End, Item, Notice, Purpose};
 use crate::model::event::{Event, Kind};
+use crate::model::stage::Stage;
 use crate::model::state::State;
 use crate::model::text::{cut, escaped};
 use crate::model::time::{WallTime, human};
@@ -133,6 +134,9 @@ pub fn headline(item: &Item) -> String {
         Kind::ProcessKilled => format!("{name} had to be killed"),
         Kind::ProcessFatal => format!("{name} is FATAL (given up)"),
         Kind::ProcessStartFailed => format!("{name} could not be started"),
+        Kind::ProcessUnrestricted if item.event.facts.stage == Some(Stage::ControlGroup) => {
+            format!("{name} runs in no control group of its own")
+        }
         Kind::ProcessUnrestricted => format!("{name} runs without its restrict_paths"),
         Kind::WorkerRestarted => "A worker of Taskmaster was restarted".to_owned(),
         Kind::OutputDropped => format!("Output{of} was lost"),

@@ -34,6 +34,8 @@ stages! {
     Prepare "prepare" "preparing the start",
     /// The spawner could not be asked, or died.
     Spawner "spawner" "asking the spawner",
+    /// The group could not be made, or the process is not in it.
+    ControlGroup "control_group" "placing it in a control group of its own",
     /// clone3(2) failed.
     Clone "clone" "creating the process",
     Descriptors "descriptors" "marking inherited descriptors close-on-exec",

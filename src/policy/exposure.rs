@@ -239,8 +239,7 @@ fn surroundings(facts: &Facts<'_>) -> Vec<Check> {
             "Gets nothing of the supervisor's environment, or what is named",
             "Gets the supervisor's whole environment, secrets included",
         ),
-        check("kill_mode", 100, settings.kill_mode == KillMode::Tree, "kill_mode")
-            .told("Nothing that it started outlives it", "What it started can outlive it"),
+        kill_mode(facts),
     ];
     if let Some(live) = facts.live {
         checks.push(graded("control_group", 300, u32::from(live.own_control_group != Some(true)), 1, None).told(
@@ -249,6 +248,19 @@ fn surroundings(facts: &Facts<'_>) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// `kill_mode = "tree"` holds by the control group alone.
+fn kill_mode(facts: &Facts<'_>) -> Check {
+    let tree = facts.settings.kill_mode == KillMode::Tree;
+    let escapes = tree && facts.live.is_some_and(|live| live.own_control_group != Some(true));
+    let bad = if escapes {
+        "What it started can outlive it, in a session of its own: it is in no control group of its own"
+    } else {
+        "What it started can outlive it"
+    };
+    let key = Some("kill_mode").filter(|_| !escapes);
+    graded("kill_mode", 100, u32::from(!tree || escapes), 1, key).told("Nothing that it started outlives it", bad)
 }
 
 fn limits(facts: &Facts<'_>) -> Vec<Check> {

@@ -122,6 +122,18 @@ fn found(judged: &Judgement) -> BTreeSet<&str> {
 }
 
 #[test]
+fn nothing_is_held_to_its_tree_without_a_control_group() {
+    for own_group in [Some(false), None] {
+        let mut case = Case::perfect();
+        case.live.own_control_group = own_group;
+        let judged = case.judge();
+        assert_eq!(found(&judged), BTreeSet::from(["control_group", "kill_mode"]), "{own_group:?}");
+        let told = judged.checks.iter().find(|check| check.name == "kill_mode").expect("a check");
+        assert!(told.description.contains("in no control group") && told.key.is_none(), "{told:?}");
+    }
+}
+
+#[test]
 fn nothing_is_missing_where_everything_is_there() {
     let judged = Case::perfect().judge();
     assert_eq!((found(&judged), judged.exposure, judged.level), (BTreeSet::new(), 0, Level::Perfect));

@@ -138,7 +138,7 @@ pub struct Process {
     /// Automatic restarts since the supervisor started.
     pub restarts: u64,
     pub last_exit: Option<LastExit>,
-    /// Why it is BACKOFF or FATAL, or what it waits for; else null.
+    /// Why it is BACKOFF or FATAL, what it waits for, or what it runs without; else null.
     pub reason: Option<String>,
 }
 

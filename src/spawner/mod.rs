@@ -16,7 +16,7 @@ mod report;
 mod restrict;
 mod start;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -77,7 +77,7 @@ fn answer(channel: &mut Channel, request: Received<Request>) -> Result<(), Chann
     let (answer, passed) = match report {
         None => (failed(Stage::Prepare, 0, "a descriptor is missing".to_owned()), Vec::new()),
         // Everything is blocked across the clone: a signal that arrives early finds no half-made process.
-        Some(report) => match crate::system::signals::block_everything().and_then(|()| clone(Parent::Mine, group)) {
+        Some(report) => match crate::system::signals::block_everything().and_then(|()| clone_into(group)) {
             Ok(Side::Clone) => work(job, report, descriptors.collect()),
             Ok(Side::Original { pid, pidfd }) => (Answer::Cloned { ticket, pid: pid.0 }, vec![Rc::new(pidfd)]),
             Err(error) => (failed(Stage::Clone, error.raw_os_error().unwrap_or(0), error.to_string()), Vec::new()),
@@ -85,6 +85,20 @@ fn answer(channel: &mut Channel, request: Received<Request>) -> Result<(), Chann
     };
     channel.send(&answer, passed)?;
     channel.flush_waiting()
+}
+
+/// In its control group. Where the kernel does not let it be born there, outside: the core sees that, and
+/// tells it.
+fn clone_into(group: Option<BorrowedFd<'_>>) -> std::io::Result<Side> {
+    // clone(2): it has controllers for groups below it; it is removed; it is threaded, or frozen for good;
+    // a rule of security forbids it.
+    const REFUSED: [i32; 4] = [libc::EBUSY, libc::ENODEV, libc::EOPNOTSUPP, libc::EACCES];
+    match clone(Parent::Mine, group) {
+        Err(error) if group.is_some() && error.raw_os_error().is_some_and(|errno| REFUSED.contains(&errno)) => {
+            clone(Parent::Mine, None)
+        }
+        other => other,
+    }
 }
 
 /// In the clone: does the job, or reports why not. Never returns, never unwinds into the loop above.

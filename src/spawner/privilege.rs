@@ -89,7 +89,15 @@ impl Privileges {
 pub fn leave_the_keyring(spec: &StartSpec) -> Step {
     match spec.keyring {
         Keyring::Inherit => Ok(()),
-        Keyring::Private => credentials::join_new_keyring().map_err(|error| failure(Stage::Keyring, "", &error)),
+        Keyring::Private => credentials::join_new_keyring().map_err(|error| {
+            let mut failure = failure(Stage::Keyring, "", &error);
+            if failure.errno == libc::ENOSYS {
+                failure.error.push_str(
+                    ", though this kernel has keyrings: a filter forbids keyctl(2); allow it, or `keyring = \"inherit\"`",
+                );
+            }
+            failure
+        }),
     }
 }
 

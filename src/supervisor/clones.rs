@@ -242,10 +242,9 @@ impl Clones {
                 Ok(Some(packet)) => packet,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(None) => break,
-                Err(_) => {
-                    // It was cut, or descriptors got lost on the way. What became of the clone is not known.
-                    let error = "a report was cut: it was too long, or the supervisor has no descriptors left";
-                    clone.fail(words(Stage::Prepare, error));
+                Err(error) => {
+                    // What became of the clone is not known.
+                    clone.fail(words(Stage::Prepare, &format!("a report that may not be: {error}")));
                     break;
                 }
             };

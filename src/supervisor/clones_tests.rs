@@ -108,7 +108,20 @@ fn a_report_that_is_longer_than_any_is_not_read_to_its_end() {
     start.cloned();
     start.say_long(2 * socket::PACKET_MAX);
     start.hear();
-    start.assert_killed(Stage::Prepare, "a report was cut: it was too long, or the supervisor has no descriptors left");
+    start.assert_killed(Stage::Prepare, "a report that may not be: a message of more than 49152 bytes");
+}
+
+#[test]
+fn a_clone_that_reports_more_descriptors_than_agreed_is_killed() {
+    for many in [40, 253] {
+        let mut start = Start::new();
+        start.cloned();
+        let zero = stdio::null(false).expect("a descriptor");
+        assert!(start.say(br#"{"opened":{"sinks":[]}}"#, &vec![zero.as_fd(); many]));
+        start.hear();
+        let words = format!("a report that may not be: a message with {many} descriptors: at most 8 may come");
+        start.assert_killed(Stage::Prepare, &words);
+    }
 }
 
 #[test]

@@ -157,7 +157,9 @@ impl Core {
             News::Cloned => {
                 if let Some(pid) = self.clones.pid_of(id) {
                     self.pids.insert(id.clone(), pid);
+                    self.remains.see_that_it_is_inside(id, pid);
                 }
+                self.tell_ungrouped(id);
                 self.input(id, Input::Cloned);
             }
             News::Unrestricted(why) => self.tell_unrestricted(id, &why),
@@ -175,7 +177,11 @@ impl Core {
             }
             // Unless it was we who killed it.
             News::Stillborn if self.fleet.member(id).is_some_and(|m| m.life.state() == State::Starting) => {
-                self.remains.distrust_cgroups();
+                let words = "it was killed before its first step: no process is born in a control group any more, until \
+                             the supervisor is started again";
+                if self.remains.distrust_cgroups(id) {
+                    self.tell_lack(id, Stage::ControlGroup, words.to_owned());
+                }
             }
             News::Failed(failure) => {
                 self.planned.remove(id);
@@ -236,7 +242,8 @@ impl Core {
             .collect();
         let log_dir = &self.config.supervisor.log_dir;
         let (mut passed, planned) = self.output.connect(log_dir, program, id, &mut spec)?;
-        let sweep = self.remains.needs_sweep() && program.watch.kill_mode != KillMode::Process;
+        let cgroup = self.remains.cgroup_for(id);
+        let sweep = self.remains.needs_sweep(id) && program.watch.kill_mode != KillMode::Process;
         let purpose = Purpose::Process(id.clone());
         let (ticket, report) =
             self.clones.announce(&mut self.reactor, purpose, sweep, clock::now()).map_err(prepare)?;
@@ -252,7 +259,6 @@ impl Core {
                 error: format!("no descriptors left within the limit of {} (ulimit -n)", self.descriptors_max),
             });
         }
-        let cgroup = self.remains.cgroup_for(id);
         let request = Request { ticket, cgroup: cgroup.is_some(), job: Job::Start(Box::new(spec)) };
         passed.splice(0..0, std::iter::once(report).chain(cgroup).map(Rc::new));
         self.planned.insert(id.clone(), planned);
@@ -305,9 +311,7 @@ impl Core {
                 Err(error) => alive = Err(error),
             }
         }
-        if alive.is_ok() {
-            return;
-        }
+        let Err(error) = alive else { return };
         // It is gone, or is given up: programs do not notice, and the next start brings a new one.
         if let Some(spawner) = self.spawner.take() {
             // One that made no sense may still live.
@@ -316,7 +320,11 @@ impl Core {
         }
         self.clones.spawner_died(&mut self.reactor);
         if self.ending.is_none() {
-            self.record(Kind::WorkerRestarted, Facts::message("the spawner ended; another takes its place"));
+            let how = match error {
+                ChannelError::Closed => "ended".to_owned(),
+                error => format!("was ended ({error})"),
+            };
+            self.record(Kind::WorkerRestarted, Facts::message(format!("the spawner {how}; another takes its place")));
         }
     }
 
@@ -360,14 +368,28 @@ impl Core {
 
     /// The kernel cannot enforce what is configured, and the configuration lets the program run all the same.
     fn tell_unrestricted(&mut self, id: &ProcessId, why: &str) {
+        let words = format!("`restrict_paths` is not enforced as configured: {why}");
+        self.tell_lack(id, Stage::RestrictPaths, words);
+    }
+
+    /// Once for each program: it runs, and what it starts can get away.
+    fn tell_ungrouped(&mut self, id: &ProcessId) {
+        if let Some(why) = self.remains.outside_untold(id) {
+            let words = format!("{}: {why}; its process group is what is stopped", Stage::ControlGroup.words());
+            self.tell_lack(id, Stage::ControlGroup, words);
+        }
+    }
+
+    /// A part of its boundary is missing, and it runs all the same.
+    fn tell_lack(&mut self, id: &ProcessId, stage: Stage, words: String) {
         let Some(program) = self.fleet.member(id).map(|member| Arc::clone(&member.program)) else { return };
         let facts = Facts {
             program: Some(id.program.clone()),
             process: Some(id.shown(program.numprocs)),
             pid: self.pids.get(id).map(|pid| pid.0),
             user: Some(program.exec.user.as_ref().map_or_else(|| self.own.user.clone(), ToString::to_string)),
-            stage: Some(Stage::RestrictPaths),
-            message: Some(format!("`restrict_paths` is not enforced as configured: {why}")),
+            stage: Some(stage),
+            message: Some(words),
             ..Facts::default()
         };
         self.record_of(Some((id, &program)), Kind::ProcessUnrestricted, facts);

@@ -38,23 +38,26 @@ impl Core {
                 Ok(None) => return,
                 Ok(Some(heard)) => self.judge(role, &heard).map(|()| heard).map_err(|violation| violation.to_string()),
                 Err(ChannelError::Nonsense(what)) => Err(what),
-                Err(ChannelError::Closed | ChannelError::Io(_)) => {
+                Err(ChannelError::Closed) => {
                     self.kill_worker(role);
                     return;
                 }
+                Err(error @ ChannelError::Io(_)) => Err(error.to_string()),
             };
             match judged {
                 Ok(Heard::Logger(received)) => self.heed_logger(received.message),
                 Ok(Heard::Notifier(received)) => self.heed_notifier(&received.message),
-                Err(fault) => {
-                    if let Some(worker) = self.workers.get_mut(&role) {
-                        worker.fault = Some(escaped(&fault).into_owned());
-                    }
-                    self.kill_worker(role);
-                    return;
-                }
+                Err(fault) => return self.end_worker(role, &fault),
             }
         }
+    }
+
+    /// A worker has sent what it may not: what that was is told once it has ended.
+    pub(super) fn end_worker(&mut self, role: Role, fault: &str) {
+        if let Some(worker) = self.workers.get_mut(&role) {
+            worker.fault = Some(escaped(fault).into_owned());
+        }
+        self.kill_worker(role);
     }
 
     /// Whether the worker may say this now.

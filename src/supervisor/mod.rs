@@ -162,6 +162,9 @@ fn supervise(
     for words in unknown {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
     }
+    for words in workers.strangers() {
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
+    }
     let terminal = if shell { Saved::of_own_terminal() } else { None };
     let executables = workers::Executables::open(terminal.is_some()).map_err(refusal)?;
     let event_log = startup::open_event_log(&config.supervisor.event_log, own.is_root()).map_err(refusal)?;

@@ -4,14 +4,15 @@
 //! They are held together by a control group where there are such: nothing leaves it, and it is killed
 //! with one write. Else by the process group, which is named by the leader's pidfd, also after the
 //! leader's death, so that no other group is ever met (Linux 6.9); what made a session of its own has
-//! left it. On older kernels without control groups the rest is killed at the leader's death (`Clones`),
+//! left it. The same for one process where its control group cannot be had, or the kernel has not put it
+//! there: it is supervised all the same, and that it is outside is told. On older kernels without control groups the rest is killed at the leader's death (`Clones`),
 //! and nothing is left to watch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::model::id::{Pid, ProcessId};
+use crate::model::id::{Pid, ProcessId, ProgramName};
 use crate::model::program::KillMode;
 use crate::model::signal::Signal;
 use crate::model::time::Moment;
@@ -27,7 +28,7 @@ const LONGEST: Duration = Duration::from_millis(200);
 struct Rest {
     leader: OwnedFd,
     /// Looked for in the control group, not in the process group.
-    tree: bool,
+    in_cgroup: bool,
     next_look: Moment,
     pause: Duration,
 }
@@ -40,6 +41,10 @@ pub struct Remains {
     killed: BTreeSet<ProcessId>,
     /// A clone was killed at its birth all the same: nothing is born in a control group any more.
     distrusted: bool,
+    /// The processes that are in no control group of theirs, though such are in use, and why.
+    outside: BTreeMap<ProcessId, String>,
+    /// The programs of which that has been told.
+    told: BTreeSet<ProgramName>,
     groups_by_pidfd: bool,
 }
 
@@ -50,31 +55,81 @@ impl Remains {
             cgroups,
             killed: BTreeSet::new(),
             distrusted: false,
+            outside: BTreeMap::new(),
+            told: BTreeSet::new(),
             groups_by_pidfd: process::can_signal_groups(),
         }
     }
 
-    /// A clone was killed at its birth.
-    pub fn distrust_cgroups(&mut self) {
-        self.distrusted = true;
+    /// A clone was killed at its birth; whether that is the first that was in a control group.
+    pub fn distrust_cgroups(&mut self, id: &ProcessId) -> bool {
+        let is_first = self.is_grouped(id) && !self.distrusted;
+        self.distrusted |= is_first;
+        is_first
     }
 
-    /// Whether nothing here could find the rest of a group after its leader was reaped.
-    pub fn needs_sweep(&self) -> bool {
-        !self.groups_by_pidfd && self.cgroups.is_none()
+    /// Whether nothing here could find the rest of a process's group after its leader was reaped.
+    pub fn needs_sweep(&self, id: &ProcessId) -> bool {
+        !self.groups_by_pidfd && !self.is_grouped(id)
     }
 
-    /// The control group that a process is to be born in.
+    /// Whether the control group is what holds a process's tree together.
+    fn is_grouped(&self, id: &ProcessId) -> bool {
+        self.cgroups.is_some() && !self.outside.contains_key(id)
+    }
+
+    /// The control group that a process is to be born in; `None`: none are in use, or it cannot be had.
+    /// Then the process group is what there is ([`Self::outside`]).
     pub fn cgroup_for(&mut self, id: &ProcessId) -> Option<OwnedFd> {
-        let cgroups = self.cgroups.as_ref().filter(|_| !self.distrusted)?;
+        let made = self.make_cgroup(id)?;
+        match made {
+            Ok(group) => {
+                self.outside.remove(id);
+                Some(group)
+            }
+            Err(why) => {
+                self.outside.insert(id.clone(), why);
+                None
+            }
+        }
+    }
+
+    fn make_cgroup(&mut self, id: &ProcessId) -> Option<Result<OwnedFd, String>> {
+        let cgroups = self.cgroups.as_ref()?;
+        if self.distrusted {
+            let why = "a process was killed at its birth in one, and since then none is used for a start";
+            return Some(Err(why.to_owned()));
+        }
         let name = id.to_string();
         if self.killed.contains(id) {
-            // Survivors keep it from being removed: then the process group is what there is.
-            cgroups.remove(&name).ok()?;
+            // Survivors keep it from being removed.
+            if let Err(error) = cgroups.remove(&name) {
+                return Some(Err(format!("that of an earlier life, which was killed, cannot be removed: {error}")));
+            }
             self.killed.remove(id);
         }
-        // The hierarchy may be at its limits: likewise.
-        cgroups.member(&name).ok()
+        // The hierarchy may be at its limits.
+        Some(cgroups.member(&name).map_err(|error| format!("it cannot be made: {error}")))
+    }
+
+    /// A process exists: sees whether the kernel has put it into its control group. What has ended already
+    /// does not say.
+    pub fn see_that_it_is_inside(&mut self, id: &ProcessId, pid: Pid) {
+        let Some(cgroups) = self.cgroups.as_ref().filter(|_| !self.outside.contains_key(id)) else { return };
+        if let Ok(false) = cgroups.contains(&id.to_string(), pid) {
+            self.outside.insert(id.clone(), "the kernel has not put it there".to_owned());
+        }
+    }
+
+    /// Why a process is in no control group of its own, though such are in use.
+    pub fn outside(&self, id: &ProcessId) -> Option<&str> {
+        self.outside.get(id).map(String::as_str)
+    }
+
+    /// Why it is outside, the first time that this is asked of its program.
+    pub fn outside_untold(&mut self, id: &ProcessId) -> Option<String> {
+        let why = self.outside.get(id)?.clone();
+        self.told.insert(id.program.clone()).then_some(why)
     }
 
     /// Whether this is the control group that was made for a process; `None`: none are made.
@@ -84,8 +139,8 @@ impl Remains {
 
     /// A main process has ended: whether others that came of it are left, which are then watched.
     pub fn look(&mut self, id: &ProcessId, leader: OwnedFd, mode: KillMode, now: Moment) -> bool {
-        let tree = mode == KillMode::Tree && self.cgroups.is_some();
-        let rest = Rest { leader, tree, next_look: now + SHORTEST, pause: SHORTEST };
+        let in_cgroup = mode == KillMode::Tree && self.is_grouped(id);
+        let rest = Rest { leader, in_cgroup, next_look: now + SHORTEST, pause: SHORTEST };
         if self.is_empty(id, &rest) {
             return false;
         }
@@ -95,7 +150,7 @@ impl Remains {
 
     fn is_empty(&self, id: &ProcessId, rest: &Rest) -> bool {
         match &self.cgroups {
-            Some(cgroups) if rest.tree => !cgroups.is_populated(&id.to_string()),
+            Some(cgroups) if rest.in_cgroup => !cgroups.is_populated(&id.to_string()),
             Some(_) | None => {
                 matches!(
                     process::signal_group(rest.leader.as_fd(), None),
@@ -110,14 +165,19 @@ impl Remains {
     /// Errors are not looked at: what is gone is news of its own, and what cannot be reached (another's,
     /// by a setuid program, for a supervisor without root) meets SIGKILL and its report.
     pub fn signal(&mut self, id: &ProcessId, main: Option<(Pid, BorrowedFd<'_>)>, signal: Signal, scope: KillMode) {
-        let name = id.to_string();
         match (&self.cgroups, scope) {
-            (Some(cgroups), KillMode::Tree) if cgroups.is_populated(&name) => {
-                if signal == Signal::KILL {
+            (Some(cgroups), KillMode::Tree) => {
+                let name = id.to_string();
+                let populated = cgroups.is_populated(&name);
+                if populated && signal == Signal::KILL {
                     self.killed.insert(id.clone());
                     let _ = cgroups.kill(&name);
-                } else {
+                } else if populated {
                     cgroups.signal(&name, signal);
+                }
+                // Of one that is outside, only survivors of an earlier life can be in it.
+                if !populated || self.outside.contains_key(id) {
+                    self.signal_group(id, main, signal);
                 }
             }
             (_, KillMode::Process) => self.signal_main(main, signal),
@@ -184,6 +244,8 @@ impl Remains {
     /// The process is not configured any more.
     pub fn forget(&mut self, id: &ProcessId) {
         self.killed.remove(id);
+        self.outside.remove(id);
+        self.told.remove(&id.program);
         if let Some(cgroups) = &self.cgroups {
             let _ = cgroups.remove(&id.to_string());
         }
@@ -196,3 +258,7 @@ impl Remains {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "remains_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::model::id::Account;
-use crate::system::account;
+use crate::model::text::escaped;
+use crate::system::{account, inspect};
 
 /// Which worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -71,6 +72,25 @@ impl Uids {
 
     pub fn of(&self, role: Role) -> Option<u32> {
         self.0.iter().find(|(known, _)| *known == role).map(|(_, uid)| *uid)
+    }
+
+    /// Whoever else runs as a worker could do all that the worker may, and is told, each in words. It is no
+    /// boundary: what calls itself one of ours is passed over, for workers of another supervisor may be there.
+    pub fn strangers(&self) -> Vec<String> {
+        let is_ours = |running: &inspect::Running| {
+            running.name.starts_with("taskmaster")
+                || inspect::running(running.parent)
+                    .is_some_and(|parent| parent.uid == 0 && parent.name == "taskmasterd")
+        };
+        let words = |running: inspect::Running| {
+            let (role, uid) = self.0.iter().find(|(_, uid)| *uid == running.uid)?;
+            let (pid, name, account) = (running.pid, escaped(&running.name), role.account());
+            Some(format!(
+                "the process {pid} ({name}) runs as uid {uid}, as the {role} will: give that an account {account}"
+            ))
+        };
+        let running = inspect::running_as(&self.all());
+        running.into_iter().filter(|running| !is_ours(running)).filter_map(words).collect()
     }
 
     pub fn all(&self) -> Vec<u32> {

@@ -340,9 +340,12 @@ impl Core {
             match dial::receive_connection(std::os::fd::AsFd::as_fd(dialer)) {
                 Ok(Some(connection)) => self.control.add_starter(&mut self.reactor, connection, clock::now()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Ok(None) | Err(_) => {
+                ended => {
                     self.reactor.remove(dialer, *token);
                     self.dialer = None;
+                    if let Err(error) = ended {
+                        self.end_worker(Role::Shell, &error.to_string());
+                    }
                     return;
                 }
             }

@@ -79,6 +79,15 @@ impl Cgroups {
         }
     }
 
+    /// Whether a process that exists is in the group, as the kernel says.
+    ///
+    /// # Errors
+    /// ENOENT or ESRCH when it is gone.
+    pub fn contains(&self, name: &str, pid: Pid) -> io::Result<bool> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        Ok(own_path(&text).is_some_and(|path| self.is_member(name, path)))
+    }
+
     fn holds(&self, name: &str, pid: i32) -> bool {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
         own_path(&text).is_some_and(|path| self.path(name).ends_with(path.trim_start_matches('/')))

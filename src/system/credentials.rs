@@ -113,8 +113,8 @@ pub fn set_death_signal(number: i32) -> io::Result<()> {
 /// behind.
 ///
 /// # Errors
-/// EDQUOT at the user's limit of keys; EPERM when it is not the new one afterwards. A kernel without
-/// keyrings has nothing to leave behind.
+/// EDQUOT at the user's limit of keys; EPERM when it is not the new one afterwards; ENOSYS where a filter
+/// denies that there are keyrings. A kernel that has none leaves nothing behind.
 pub fn join_new_keyring() -> io::Result<()> {
     const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -124,13 +124,20 @@ pub fn join_new_keyring() -> io::Result<()> {
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
     let joined = match Errno::result(result) {
         Ok(serial) => serial,
-        Err(Errno::ENOSYS) => return Ok(()),
+        Err(Errno::ENOSYS) if !may_have_keyrings() => return Ok(()),
         Err(errno) => return Err(errno.into()),
     };
     // SAFETY: three integers; 0 makes nothing new.
     let is = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 0) };
     // Serial numbers are positive.
     if joined > 0 && Errno::result(is)? == joined { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Whether the kernel has keyrings, or could have: /proc says so (keyrings(7)), and one that shows only
+/// processes (proc(5), `subset=pid`) says nothing.
+fn may_have_keyrings() -> bool {
+    let is_missing = |path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    !is_missing("/proc/key-users") || is_missing("/proc/version")
 }
 
 /// No memory becomes executable that was writable, in this program and in all it executes (Linux 6.3).

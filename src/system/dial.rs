@@ -111,6 +111,10 @@ mod tests {
         socket::send(&shell, b"c", &[]).expect("sends");
         let refused = receive_connection(core.as_fd()).map_err(|error| error.kind());
         assert_eq!(refused.map(|_| ()), Err(io::ErrorKind::InvalidData));
+        socket::send(&shell, b"c", &[shell.as_fd(); 40]).expect("sends");
+        let refused = receive_connection(core.as_fd()).map_err(|error| (error.kind(), error.to_string()));
+        let words = "a message with 40 descriptors: at most 8 may come".to_owned();
+        assert_eq!(refused.map(|_| ()), Err((io::ErrorKind::InvalidData, words)));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Who can change a file, or put another in its place: judged by owners and modes of the file and of all
-//! that leads to it. Asked by a process that has become a program's user already, with that user's rights;
+//! Who can change a file, or put another in its place: judged by owners, modes and lists of access rights
+//! (acl(5)) of the file and of all that leads to it. Asked by a process that has become a program's user already, with that user's rights;
 //! whatever blocks here blocks that one process.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -63,12 +65,69 @@ impl Changers {
         if on_the_way && mode.contains(Mode::S_ISVTX) {
             return;
         }
-        // A group of the user's own is the user; the members of any other are not.
-        let by_group = mode.contains(Mode::S_IWGRP) && stat.st_gid != group.0 && stat.st_gid != 0;
+        // Where there is a list, these bits are its mask, the most that anybody in it can have.
+        let by_group = mode.contains(Mode::S_IWGRP)
+            && match access_list(path) {
+                Ok(None) => is_strange(Gid(stat.st_gid), group),
+                Ok(Some(list)) => strangers_may_write(&list, Gid(stat.st_gid), (own, group)),
+                Err(_) => true,
+            };
         self.others |= by_group || mode.contains(Mode::S_IWOTH);
         // Also what lists of access rights, or a capability, allow.
         self.own |= !own.is_root() && eaccess(path, AccessFlags::W_OK).is_ok();
     }
+}
+
+/// A group of the user's own is the user; the members of any other are not. That of root has others than
+/// root, or nobody would have to be in it.
+fn is_strange(gid: Gid, own: Gid) -> bool {
+    gid != own || gid.0 == 0
+}
+
+/// The list of access rights as the kernel stores it; `None`: there is none, the mode says it all.
+fn access_list(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    /// The most that an attribute can have (XATTR_SIZE_MAX).
+    const MOST: usize = 65_536;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut list = vec![0; MOST];
+    // SAFETY: both names end in NUL; the list is writable for as many bytes as are said.
+    let length = unsafe {
+        libc::getxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), list.as_mut_ptr().cast(), list.len())
+    };
+    match Errno::result(length) {
+        Ok(length) => {
+            list.truncate(usize::try_from(length).unwrap_or_default());
+            Ok(Some(list))
+        }
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether a list lets others than root and this user write, as far as its mask, which the caller knows to
+/// have the bit, lets anybody. What is not understood lets everybody.
+///
+/// The format is that of linux/posix_acl_xattr.h: a version, then a kind, rights and an id for each.
+fn strangers_may_write(list: &[u8], owner: Gid, (own, group): (Uid, Gid)) -> bool {
+    const VERSION: [u8; 4] = 2_u32.to_le_bytes();
+    const WRITE: u16 = 2;
+    const NAMED_USER: u16 = 0x02;
+    const OWNING_GROUP: u16 = 0x04;
+    const NAMED_GROUP: u16 = 0x08;
+    let Some(entries) = list.strip_prefix(&VERSION).filter(|entries| entries.len().is_multiple_of(8)) else {
+        return true;
+    };
+    entries.chunks_exact(8).any(|entry| {
+        let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+        let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        half(2) & WRITE != 0
+            && match half(0) {
+                NAMED_USER => id != own.0 && id != 0,
+                OWNING_GROUP => is_strange(owner, group),
+                NAMED_GROUP => is_strange(Gid(id), group),
+                _ => false, // the owner, the mask, everybody: the mode has them
+            }
+    })
 }
 
 /// Whether this is a plain file, links followed.
@@ -119,6 +178,10 @@ mod tests {
         assert!(!others(&file) && !others(&link), "sticky /tmp protects");
         mode(&file, 0o666);
         assert!(others(&file) && others(&link));
+        mode(&file, 0o664);
+        if account::own_uid().is_root() {
+            assert!(others(&file) && others(&link), "the group of root has others, too");
+        }
         mode(&file, 0o644);
         mode(&inner, 0o777);
         assert!(others(&file) && others(&link));
@@ -132,6 +195,38 @@ mod tests {
         if account::own_uid().is_root() {
             chown(&file, Some(12345), None).expect("chown");
             assert!(others(&file) && others(&link));
+        }
+    }
+
+    #[test]
+    fn a_list_of_access_rights_is_read_entry_by_entry() {
+        let list = |entries: &[(u16, u16, u32)]| {
+            let entry = |(kind, rights, id): &(u16, u16, u32)| {
+                [&kind.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+            };
+            [&2_u32.to_le_bytes()[..], &entries.iter().flat_map(entry).collect::<Vec<u8>>()].concat()
+        };
+        let may = |entries: &[(u16, u16, u32)], owner: u32| {
+            strangers_may_write(&list(entries), Gid(owner), (Uid(1000), Gid(1000)))
+        };
+        // The owner, their group, the mask and everybody are in each.
+        let with = |kind, rights, id| [(1, 6, 0), (4, 4, 0), (kind, rights, id), (0x10, 6, 0), (0x20, 4, 0)];
+        for (entries, owner, expected) in [
+            (with(2, 6, 1001), 0, true),
+            (with(2, 4, 1001), 0, false),
+            (with(2, 6, 1000), 0, false),
+            (with(2, 6, 0), 0, false),
+            (with(8, 2, 1001), 0, true),
+            (with(8, 2, 0), 0, true),
+            (with(8, 2, 1000), 0, false),
+            (with(4, 6, 0), 1000, false),
+            (with(4, 6, 0), 1001, true),
+            (with(4, 6, 0), 0, true),
+        ] {
+            assert_eq!(may(&entries, owner), expected, "{entries:?} of {owner}");
+        }
+        for junk in [&b""[..], b"\x02", b"\x03\0\0\0", b"\x02\0\0\0\x01"] {
+            assert!(strangers_may_write(junk, Gid(1000), (Uid(1000), Gid(1000))), "{junk:?}");
         }
     }
 

@@ -34,6 +34,31 @@ pub fn live(pid: Pid) -> io::Result<Live> {
     Ok(live)
 }
 
+/// A process, as whom it runs, and what it calls itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Running {
+    pub pid: Pid,
+    pub uid: u32,
+    pub name: String,
+    pub parent: Pid,
+}
+
+/// The processes that run as one of these users, by their real or effective uid.
+pub fn running_as(uids: &[u32]) -> Vec<Running> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid));
+    pids.filter_map(running).filter(|running| uids.contains(&running.uid)).collect()
+}
+
+/// One process; `None` when it is gone. Its user is the effective one where that is not root.
+pub fn running(pid: Pid) -> Option<Running> {
+    let text = read(pid, "status").ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let uid = ids(field("Uid")?)?;
+    let uid = if uid.effective == 0 { uid.real } else { uid.effective };
+    Some(Running { pid, uid, name: field("Name")?.to_owned(), parent: Pid(field("PPid")?.parse().ok()?) })
+}
+
 /// Where we may not know, or the kernel has no such namespaces, it is in ours.
 fn is_in_other_user_namespace(pid: Pid) -> bool {
     let theirs = std::fs::read_link(format!("/proc/{pid}/ns/user"));
@@ -141,6 +166,14 @@ mod tests {
         for needed in ["Uid", "Gid", "Groups", "NoNewPrivs", "CapPrm", "CapBnd", "CapAmb"] {
             assert!(parse_status(&STATUS.replace(&format!("\n{needed}:"), "\nOther:")).is_none(), "{needed}");
         }
+    }
+
+    #[test]
+    fn who_runs_as_a_user_is_found() {
+        let own = running(process::own_pid()).expect("we live");
+        assert_eq!(own.uid, account::own_uid().0);
+        assert!(running_as(&[own.uid]).contains(&own));
+        assert!(running_as(&[]).is_empty());
     }
 
     #[test]

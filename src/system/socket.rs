@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{PassCred, PeerCredentials};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, getsockopt,
-    recvmsg, sendmsg, setsockopt, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrStorage, getsockopt, recvmsg, sendmsg,
+    setsockopt, socketpair,
 };
 
 use crate::model::authority::Identity;
@@ -22,6 +22,8 @@ use crate::model::id::{Gid, Pid, Uid};
 pub const PACKET_MAX: usize = 48 << 10;
 /// The most descriptors that travel with one message.
 pub const DESCRIPTORS_MAX: usize = 8;
+/// The most descriptors that the kernel lets one message bring (SCM_MAX_FD, unix(7)).
+const KERNELS_MAX: usize = 253;
 
 /// A message as it arrived.
 pub struct Packet {
@@ -132,41 +134,44 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 /// Receives one message; `None` when the other end is closed.
 ///
 /// Descriptors are close-on-exec. A message that was cut, or came with more descriptors than
-/// [`DESCRIPTORS_MAX`], is an error: nothing is ever taken for whole that is not.
+/// [`DESCRIPTORS_MAX`], is an error: nothing is ever taken for whole that is not. Whatever it brought is
+/// closed by then.
 ///
 /// # Errors
-/// `WouldBlock` on a non-blocking socket without a message; EBADMSG for a cut one.
+/// `WouldBlock` on a non-blocking socket without a message; `InvalidData` for one that may not be, with
+/// what is wrong with it.
 pub fn receive(socket: impl AsFd) -> io::Result<Option<Packet>> {
     let mut buffer = vec![0; PACKET_MAX + 1];
-    // Room for the descriptors and the credentials; what does not fit, the kernel closes and marks as cut.
-    let mut control = nix::cmsg_space!([i32; DESCRIPTORS_MAX], nix::libc::ucred);
-    let mut descriptors = Vec::new();
-    let mut sender = None;
-    let (length, cut) = {
+    // Room for all that the kernel lets anybody send: that we have no descriptors left is the one reason
+    // for which some can be missing.
+    let mut control = nix::cmsg_space!([i32; KERNELS_MAX], libc::ucred);
+    let (length, flags) = {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let fd = socket.as_fd().as_raw_fd();
-        let message = loop {
+        loop {
             match recvmsg::<()>(fd, &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECONNRESET) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
-                Ok(message) => break message,
-            }
-        };
-        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-        for item in message.cmsgs()? {
-            match item {
-                ControlMessageOwned::ScmRights(raw) => {
-                    descriptors.extend(raw.into_iter().map(super::stdio::adopt));
-                }
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid(credentials.pid())),
-                _ => {}
+                Ok(message) => break (message.bytes, message.flags),
             }
         }
-        (message.bytes, cut)
     };
-    if cut || length > PACKET_MAX || descriptors.len() > DESCRIPTORS_MAX {
-        return Err(Errno::EBADMSG.into());
+    // First of all, so that they are closed whatever is wrong with the message. nix gives none of those
+    // that arrived when some are missing.
+    let Beside { descriptors, sender } = Beside::adopt(&control);
+    let invalid = |words: String| Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    if descriptors.len() > DESCRIPTORS_MAX {
+        return invalid(format!(
+            "a message with {} descriptors: at most {DESCRIPTORS_MAX} may come",
+            descriptors.len()
+        ));
+    }
+    if flags.contains(MsgFlags::MSG_CTRUNC) {
+        return invalid("a message whose descriptors were lost: there are none left (ulimit -n)".to_owned());
+    }
+    if flags.contains(MsgFlags::MSG_TRUNC) || length > PACKET_MAX {
+        return invalid(format!("a message of more than {PACKET_MAX} bytes"));
     }
     if length == 0 {
         return Ok(None); // we never send empty messages: the other end is closed
@@ -174,3 +179,48 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<Packet>> {
     buffer.truncate(length);
     Ok(Some(Packet { bytes: buffer, descriptors, sender }))
 }
+
+/// What came beside a message.
+#[derive(Default)]
+struct Beside {
+    descriptors: Vec<OwnedFd>,
+    sender: Option<Pid>,
+}
+
+impl Beside {
+    /// Takes what the kernel has written (cmsg(3)) into a buffer that was all zeros before.
+    fn adopt(control: &[u8]) -> Self {
+        let mut beside = Self::default();
+        let mut rest = control;
+        while let Some((level, kind, data, after)) = next_item(rest) {
+            let mut numbers = data.chunks_exact(size_of::<i32>()).filter_map(int);
+            match (level, kind) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => beside.descriptors.extend(numbers.map(super::stdio::adopt)),
+                // A ucred begins with the pid.
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => beside.sender = numbers.next().map(Pid),
+                _ => {}
+            }
+            rest = after;
+        }
+        beside
+    }
+}
+
+/// The first item: its level and kind, its data, and what comes after it.
+fn next_item(control: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
+    const WORD: usize = size_of::<usize>();
+    // The kernel's cmsghdr: the length of all (a word), the level, the kind; then the data, word by word.
+    const HEADER: usize = (WORD + 2 * size_of::<i32>()).next_multiple_of(WORD);
+    let length = usize::from_ne_bytes(*control.first_chunk::<WORD>()?);
+    let data = control.get(HEADER..length)?;
+    let after = control.get(length.next_multiple_of(WORD)..).unwrap_or_default();
+    Some((int(control.get(WORD..)?)?, int(control.get(WORD + size_of::<i32>()..)?)?, data, after))
+}
+
+fn int(bytes: &[u8]) -> Option<i32> {
+    bytes.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;

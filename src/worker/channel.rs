@@ -142,8 +142,8 @@ impl Channel {
             Ok(Some(packet)) => packet,
             Ok(None) => return Err(ChannelError::Closed),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::EBADMSG) => {
-                return Err(ChannelError::Nonsense("it was cut off".to_owned()));
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(ChannelError::Nonsense(error.to_string()));
             }
             Err(error) => return Err(gone_or(error)),
         };
@@ -226,6 +226,7 @@ mod tests {
         let pipes: Vec<_> = (0..10).map(|_| stdio::output_pipe().expect("a pipe")).collect();
         let all: Vec<BorrowedFd<'_>> = pipes.iter().map(|(read, _)| read.as_fd()).collect();
         socket::send(&worker.socket, b"0\"x\"", &all).expect("sent");
-        assert!(matches!(core.receive::<String>(), Err(ChannelError::Nonsense(_))));
+        let Err(ChannelError::Nonsense(why)) = core.receive::<String>() else { panic!("they are refused") };
+        assert_eq!(why, "a message with 10 descriptors: at most 8 may come");
     }
 }

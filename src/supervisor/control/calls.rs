@@ -202,7 +202,7 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
     let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
     let processes = ids.iter().filter_map(|id| {
         let member = core.fleet.member(id)?;
-        Some(view::process(id, member, core.clones.pid_of(id), &core.own.user, clocks))
+        Some(view::process(id, member, core.clones.pid_of(id), core.remains.outside(id), &core.own.user, clocks))
     });
     Ok(Some(Reply::done(StatusReply {
         processes: processes.collect(),

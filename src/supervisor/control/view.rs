@@ -20,11 +20,19 @@ impl Clocks {
     }
 }
 
-/// One process.
-pub fn process(id: &ProcessId, member: &Member, pid: Option<Pid>, own_user: &str, clocks: Clocks) -> Process {
+/// One process. `lack`: why it is in no control group of its own.
+pub fn process(
+    id: &ProcessId,
+    member: &Member,
+    pid: Option<Pid>,
+    lack: Option<&str>,
+    own_user: &str,
+    clocks: Clocks,
+) -> Process {
     let life = &member.life;
     let state = life.state();
     let user = member.program.exec.user.as_ref().map_or_else(|| own_user.to_owned(), ToString::to_string);
+    let lack = lack.filter(|_| pid.is_some()).map(|why| format!("in no control group of its own: {why}"));
     Process {
         program: id.program.clone(),
         process: member.shown(id),
@@ -38,7 +46,7 @@ pub fn process(id: &ProcessId, member: &Member, pid: Option<Pid>, own_user: &str
         uptime_seconds: life.since.map(|since| seconds(clocks.now.since(since))),
         restarts: life.restarts,
         last_exit: life.last_exit.map(|(status, at)| last_exit(status, clocks.wall_of(at))),
-        reason: life.reason.clone(),
+        reason: life.reason.clone().or(lack),
     }
 }
 
