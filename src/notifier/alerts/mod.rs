@@ -13,6 +13,7 @@ mod refresh;
 mod secrets;
 mod sending;
 mod sendmail;
+mod syslog;
 mod tails;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::alert::notice::Notice;
 use crate::alert::queue::{Queue, Settled};
 use crate::alert::queues::Queues;
 use crate::model::event::Event;
-use crate::model::notify::{About, Channel, ChannelName, Health, MailTransport, Transport};
+use crate::model::notify::{About, Channel, ChannelName, MailTransport, Transport};
 use crate::model::time::{Moment, WallTime};
 use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
 use crate::system::folder::Folder;
@@ -121,7 +122,7 @@ pub struct Alerts<N> {
     sendmails: Vec<Sendmail>,
     tails: Tails,
     tests: BTreeMap<u64, Testing>,
-    syslog: BTreeMap<ChannelName, SyslogState>,
+    syslog: syslog::SyslogChannels,
     /// When what fires on an Alertmanager's channel is posted again.
     refresh: BTreeMap<ChannelName, Moment>,
     /// To be told to the core at the end of the turn.
@@ -129,11 +130,6 @@ pub struct Alerts<N> {
     lost: BTreeMap<String, u64>,
     told_spool_failure: bool,
     drain: Option<Moment>,
-}
-
-struct SyslogState {
-    health: Health,
-    lost: u64,
 }
 
 #[derive(Serialize)]
@@ -182,7 +178,7 @@ impl<N: Network> Alerts<N> {
             sendmails: Vec::new(),
             tails: Tails::default(),
             tests: BTreeMap::new(),
-            syslog: BTreeMap::new(),
+            syslog: syslog::SyslogChannels::default(),
             refresh: BTreeMap::new(),
             told: Vec::new(),
             lost: BTreeMap::new(),
@@ -320,7 +316,7 @@ impl<N: Network> Alerts<N> {
         }
         self.secrets = secrets;
         self.bury_unconfigured(&channels);
-        self.syslog.retain(|name, _| channels.iter().any(|channel| channel.name == *name));
+        self.syslog.keep(|name| channels.iter().any(|channel| channel.name == *name));
         let with_secrets = |channel: Channel| {
             let secrets = self.secrets.get(&channel.name).cloned().unwrap_or_default();
             (channel, secrets)
@@ -479,6 +475,7 @@ impl<N: Network> Alerts<N> {
                 self.told.push(FromNotifier::Channel { channel: name.clone(), health, tell });
             }
         }
+        self.told.extend(self.syslog.news(now.moment));
     }
 
     fn tell_rest(&mut self, now: Now) {
@@ -515,7 +512,7 @@ impl<N: Network> Alerts<N> {
         let pipelines = self.settings.as_ref().and_then(|_| self.pipelines.deadline());
         let limits = self.jobs.values().map(Job::limit).min();
         let refresh = self.refresh.values().copied().min();
-        let others = [self.spool.deadline(), self.tails.deadline(), self.drain];
+        let others = [self.spool.deadline(), self.tails.deadline(), self.syslog.deadline(), self.drain];
         [queues, pipelines, limits, refresh].into_iter().chain(others).flatten().min()
     }
 

@@ -7,7 +7,7 @@ use crate::alert::notice::{End, Ended, Item, Notice, Purpose};
 use crate::alert::outcome::Outcome;
 use crate::alert::silence;
 use crate::model::event::{Event, Facts, Kind, Severity};
-use crate::model::notify::{Channel, ChannelName, Health, Transport};
+use crate::model::notify::{Channel, ChannelName, Transport};
 use crate::model::text::escaped;
 use crate::protocol::notifier::{
     Answer, ChannelReport, FromNotifier, MessageReport, Question, QueueReport, Silence, TestResult,
@@ -114,19 +114,7 @@ impl<N: Network> Alerts<N> {
                 last_success: queue.last_success,
                 next_try_seconds: queue.next_try(now.moment).map(|wait| wait.as_secs()),
             },
-            None => {
-                let state = self.syslog.get(&channel);
-                ChannelReport {
-                    channel,
-                    health: state.map_or(Health::Well, |state| state.health.clone()),
-                    waiting: 0,
-                    sent: 0,
-                    failed: 0,
-                    dropped: state.map_or(0, |state| state.lost),
-                    last_success: None,
-                    next_try_seconds: None,
-                }
-            }
+            None => self.syslog.report(channel, now.moment),
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::network::{JobId, Message, News, Order};
 use super::super::render::Rendering;
 use super::pipelines::random;
 use super::sendmail::Sendmail;
-use super::{Alerts, Network, Now, SyslogState};
+use super::{Alerts, Network, Now};
 
 /// Longer than any session lasts: an answer that has not come by then will not come.
 pub const LIMIT: Duration = Duration::from_secs(900);
@@ -117,14 +117,11 @@ impl<N: Network> Alerts<N> {
                     self.test_line(*ticket, line);
                 }
             }
-            News::Syslog { channel, health, lost } => {
-                if lost > 0 {
-                    self.lose(lost, &format!("{channel}: its buffer was full"));
+            News::Syslog { channel, news } => {
+                if news.lost > 0 {
+                    self.lose(news.lost, &format!("{channel}: its buffer was full"));
                 }
-                let state = self.syslog.entry(channel);
-                let state = state.or_insert(SyslogState { health: crate::model::notify::Health::Well, lost: 0 });
-                state.lost += lost;
-                state.health = health;
+                self.syslog.heed(channel, news, now.moment);
             }
         }
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::alert::outcome::Outcome;
 use crate::model::event::Event;
-use crate::model::notify::{About, Channel, ChannelName, Health};
+use crate::model::notify::{About, Channel, ChannelName};
 
 pub use dial::Limits;
 pub use runtime::{Gone, Network};
@@ -65,18 +65,18 @@ pub enum Message {
 
 /// Network → main thread.
 pub enum News {
-    Done {
-        job: JobId,
-        outcome: Outcome,
-    },
-    Line {
-        job: JobId,
-        line: String,
-    },
-    /// A syslog channel: how it is now, and how many messages it has lost since the last news.
-    Syslog {
-        channel: ChannelName,
-        health: Health,
-        lost: u64,
-    },
+    Done { job: JobId, outcome: Outcome },
+    Line { job: JobId, line: String },
+    Syslog { channel: ChannelName, news: SyslogNews },
+}
+
+/// How a syslog channel is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SyslogNews {
+    /// Why it fails, in one line.
+    pub failing: Option<String>,
+    pub waiting: u64,
+    /// Messages since the last news.
+    pub sent: u64,
+    pub lost: u64,
 }

@@ -82,6 +82,10 @@ impl Buffer {
         self.lost = self.lost.saturating_sub(lost);
     }
 
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -23,17 +23,22 @@ use tokio::time::sleep;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::alert::syslog::Label;
 use crate::model::event::{Event, Facts, Kind, Severity};
-use crate::model::notify::{About, ChannelName, Health, Syslog};
+use crate::model::notify::{About, ChannelName, Syslog};
 use crate::model::time::Moment;
 use crate::system::clock;
 
-use super::{JobId, News};
+use super::{JobId, News, SyslogNews};
 use buffer::{Buffer, Waiting};
 use link::Link;
 
 /// Between two tries to reach the daemon: doubled from the first to the longest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A stream that has lived so long was taken by a log daemon.
+const PROVED: Duration = Duration::from_secs(5);
+/// How often is told how many were sent, while there are more.
+const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// Where news go.
 pub type Tell = Rc<dyn Fn(News)>;
@@ -116,18 +121,21 @@ fn own_event(kind: Kind, host: String, words: String) -> Event {
 
 struct Writer {
     shared: Rc<Shared>,
-    link: Option<Link>,
+    /// With the time when it was opened.
+    link: Option<(Link, Moment)>,
     failing: Option<Failing>,
+    sent: u64,
+    told: Moment,
 }
 
 struct Failing {
-    since: Moment,
+    cause: String,
     pause: Duration,
 }
 
 impl Writer {
     fn new(shared: Rc<Shared>) -> Self {
-        Self { shared, link: None, failing: None }
+        Self { shared, link: None, failing: None, sent: 0, told: clock::now() }
     }
 
     async fn run(mut self) {
@@ -137,13 +145,15 @@ impl Writer {
                 continue;
             }
             match self.write_one().await {
-                Ok(()) => self.is_well(),
+                Ok(()) => {
+                    self.sent += 1;
+                    self.see_whether_it_is_well();
+                }
                 Err(Trouble::Full) => self.fails("the log daemon does not take messages").await,
                 Err(Trouble::Broken(cause)) => {
-                    let was_connected = self.link.take().is_some();
-                    self.shared.buffer.borrow_mut().broken(clock::now());
+                    let was_good = self.disconnect();
                     // A daemon that was restarted is there again at once.
-                    if !was_connected || self.failing.is_some() {
+                    if !was_good || self.failing.is_some() {
                         self.fails(&cause).await;
                     }
                 }
@@ -151,26 +161,46 @@ impl Writer {
         }
     }
 
+    /// Lets the connection go; gives whether it was one that worked. A stream that ends soon after its
+    /// beginning did not: something accepts and closes, or speaks another protocol.
+    fn disconnect(&mut self) -> bool {
+        let now = clock::now();
+        self.shared.buffer.borrow_mut().broken(now);
+        let proved = |(link, opened): (Link, Moment)| !link.is_stream() || now.since(opened) >= PROVED;
+        self.link.take().is_some_and(proved)
+    }
+
     /// Until there is something to write; a stream that ends meanwhile is let go.
     async fn wait(&mut self) {
-        let Some(link) = &mut self.link else { return self.shared.arrived.notified().await };
+        self.tell(0);
+        let proof = self.failing.as_ref().and(self.link.as_ref()).map(|(_, opened)| *opened + PROVED);
+        let Some((link, _)) = &mut self.link else { return self.shared.arrived.notified().await };
+        let proof = async {
+            match proof {
+                Some(at) => sleep(at.since(clock::now())).await,
+                None => std::future::pending().await,
+            }
+        };
         let is_closed = tokio::select! {
             () = self.shared.arrived.notified() => false,
+            () = proof => {
+                self.see_whether_it_is_well();
+                false
+            }
             () = link.closed() => true,
         };
-        if is_closed {
-            self.link = None;
-            self.shared.buffer.borrow_mut().broken(clock::now());
+        if is_closed && !self.disconnect() {
+            self.fails("the log daemon closes the connection at once").await;
         }
     }
 
     async fn write_one(&mut self) -> Result<(), Trouble> {
         let Some((number, waiting)) = self.shared.buffer.borrow().front() else { return Ok(()) };
-        let link = match &mut self.link {
+        let (link, _) = match &mut self.link {
             Some(link) => link,
             None => {
                 let link = Link::open(&self.shared.settings).await.map_err(|failure| Trouble::Broken(failure.words))?;
-                self.link.insert(link)
+                self.link.insert((link, clock::now()))
             }
         };
         // A stream that the daemon has closed takes what is written to it all the same.
@@ -185,29 +215,44 @@ impl Writer {
             let label = Label::new(settings, event.severity, None);
             link.send(&event, &label, &settings.sd_id).await.map_err(Trouble::from)?;
             self.shared.buffer.borrow_mut().told(lost);
-            (self.shared.tell)(News::Syslog { channel: self.shared.name.clone(), health: Health::Well, lost });
+            self.tell(lost);
+            return Ok(());
         }
         let label = Label::new(settings, waiting.event.severity, waiting.about.as_deref());
         link.send(&waiting.event, &label, &settings.sd_id).await.map_err(Trouble::from)?;
-        self.shared.buffer.borrow_mut().written(number, link.is_stream(), clock::now());
+        let is_stream = link.is_stream();
+        self.shared.buffer.borrow_mut().written(number, is_stream, clock::now());
+        if clock::now().since(self.told) >= NEWS_EVERY {
+            self.tell(0);
+        }
         Ok(())
     }
 
-    fn is_well(&mut self) {
-        if self.failing.take().is_some() {
-            (self.shared.tell)(News::Syslog { channel: self.shared.name.clone(), health: Health::Well, lost: 0 });
+    /// A datagram that is taken is enough; a stream has to stay.
+    fn see_whether_it_is_well(&mut self) {
+        let now = clock::now();
+        let proved = self.link.as_ref().is_some_and(|(link, opened)| !link.is_stream() || now.since(*opened) >= PROVED);
+        if proved && self.failing.take().is_some() {
+            self.tell(0);
         }
     }
 
     /// Tells how it is, and waits before the next try.
     async fn fails(&mut self, cause: &str) {
-        let now = clock::now();
-        let failing = self.failing.get_or_insert(Failing { since: now, pause: PAUSE_MIN });
-        let health = Health::Failing { seconds: now.since(failing.since).as_secs(), cause: cause.to_owned() };
-        (self.shared.tell)(News::Syslog { channel: self.shared.name.clone(), health, lost: 0 });
+        let failing = self.failing.get_or_insert(Failing { cause: String::new(), pause: PAUSE_MIN });
+        cause.clone_into(&mut failing.cause);
         let pause = failing.pause;
         failing.pause = (pause * 2).min(PAUSE_MAX);
+        self.tell(0);
         sleep(pause).await;
+    }
+
+    fn tell(&mut self, lost: u64) {
+        let failing = self.failing.as_ref().map(|failing| failing.cause.clone());
+        let waiting = self.shared.buffer.borrow().len() as u64;
+        let news = SyslogNews { failing, waiting, sent: std::mem::take(&mut self.sent), lost };
+        self.told = clock::now();
+        (self.shared.tell)(News::Syslog { channel: self.shared.name.clone(), news });
     }
 }
 

@@ -24,7 +24,7 @@ fn event(seq: u64) -> Arc<Event> {
 /// A channel in a thread of its own, fed from here; its news come back.
 struct Playing {
     events: Option<tokio::sync::mpsc::UnboundedSender<Arc<Event>>>,
-    news: mpsc::Receiver<(Health, u64)>,
+    news: mpsc::Receiver<SyslogNews>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -36,8 +36,8 @@ impl Playing {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 let tell: Tell = Rc::new(move |news| {
-                    if let News::Syslog { health, lost, .. } = news {
-                        let _ = told.send((health, lost));
+                    if let News::Syslog { news, .. } = news {
+                        let _ = told.send(news);
                     }
                 });
                 let channel = Channel::start(ChannelName("syslog".to_owned()), Severity::Info, settings, tell);
@@ -51,6 +51,20 @@ impl Playing {
 
     fn push(&self, seq: u64) {
         self.events.as_ref().expect("running").send(event(seq)).expect("running");
+    }
+}
+
+impl Playing {
+    /// Waits until it is told that the channel fails for this reason.
+    #[track_caller]
+    fn fails_with(&self, words: &str) {
+        let start = Instant::now();
+        loop {
+            let news = self.news.recv_timeout(DEADLINE.saturating_sub(start.elapsed())).expect("told");
+            if news.failing.is_some_and(|cause| cause.contains(words)) {
+                return;
+            }
+        }
     }
 }
 
@@ -101,15 +115,19 @@ fn a_daemon_that_is_not_there_yet_is_waited_for_and_hears_what_was_lost() {
     let (_directory, path) = socket_path("log");
     let channel = Playing::new(settings(SyslogTarget::Local(path.clone())));
     (0..1007).for_each(|seq| channel.push(seq));
-    let (health, _) = channel.news.recv_timeout(DEADLINE).expect("told");
-    assert!(matches!(&health, Health::Failing { cause, .. } if cause.contains("cannot reach")), "{health:?}");
+    channel.fails_with("cannot reach");
     let socket = daemon(&path);
     let lost = text(&socket);
     assert!(lost.contains("7 messages were lost"), "{lost}");
     for seq in 7..1007 {
         assert!(text(&socket).contains(&format!("web:{seq}")), "in their order");
     }
-    let lost: u64 = channel.news.try_iter().map(|(_, lost)| lost).sum();
+    let start = Instant::now();
+    let (mut lost, mut sent) = (0, 0);
+    while sent < 1000 {
+        let news = channel.news.recv_timeout(DEADLINE.saturating_sub(start.elapsed())).expect("told");
+        (lost, sent) = (lost + news.lost, sent + news.sent);
+    }
     assert_eq!(lost, 7);
 }
 
@@ -119,8 +137,7 @@ fn a_daemon_that_reads_nothing_holds_nothing_up_and_loses_nothing() {
     let socket = daemon(&path);
     let channel = Playing::new(settings(SyslogTarget::Local(path)));
     (0..100).for_each(|seq| channel.push(seq));
-    let (health, _) = channel.news.recv_timeout(DEADLINE).expect("told");
-    assert!(matches!(&health, Health::Failing { cause, .. } if cause.contains("does not take")), "{health:?}");
+    channel.fails_with("does not take");
     for seq in 0..100 {
         assert!(text(&socket).contains(&format!("web:{seq}")));
     }
@@ -216,4 +233,19 @@ fn with_line_feeds_each_message_is_one_line() {
         let line = lines.next().expect("a line").expect("in time");
         assert!(line.starts_with("<27>1 ") && line.contains(process), "{line}");
     }
+}
+
+#[test]
+fn a_peer_that_accepts_and_closes_is_tried_with_pauses_and_told_as_failing() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let server = Server { host: "127.0.0.1".to_owned(), port: listener.local_addr().expect("bound").port() };
+    let channel = Playing::new(settings(SyslogTarget::Tcp { server, framing: Framing::Lf }));
+    (0..3).for_each(|seq| channel.push(seq));
+    drop(listener.accept().expect("connected"));
+    channel.fails_with("close");
+    let start = Instant::now();
+    drop(listener.accept().expect("connected again"));
+    channel.fails_with("close");
+    drop(listener.accept().expect("and again"));
+    assert!(start.elapsed() > Duration::from_secs(2), "the second pause is longer than the first");
 }
