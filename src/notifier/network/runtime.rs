@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
 
 use super::dial::Limits;
 use super::dialogue::Tell;
@@ -217,6 +218,10 @@ struct Channels {
     syslog: BTreeMap<ChannelName, syslog::Channel>,
 }
 
+/// How long an end waits for log daemons to take what waits for them, and between two looks.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_millis(5);
+
 /// Takes orders until there is nobody left to give any.
 async fn serve(mut orders: UnboundedReceiver<Order>, work: Work) {
     let mut channels = Channels::default();
@@ -238,6 +243,14 @@ async fn serve(mut orders: UnboundedReceiver<Order>, work: Work) {
             }
         }
     }
+    // The last events, the supervisor's own end among them, are still on their way to log daemons.
+    let is_waiting = || channels.syslog.values().any(syslog::Channel::is_waiting);
+    let written = async {
+        while is_waiting() {
+            sleep(LAST_LOOK).await;
+        }
+    };
+    let _ = timeout(LAST_EVENTS, written).await;
 }
 
 fn no_such_channel(post: &Post, job: JobId, channel: &ChannelName) {

@@ -79,6 +79,11 @@ impl Channel {
         self.min_severity == min_severity && self.shared.settings == *settings
     }
 
+    /// Not all that was pushed is written.
+    pub fn is_waiting(&self) -> bool {
+        !self.shared.buffer.borrow().is_empty()
+    }
+
     /// Takes an event, if it is severe enough for this channel.
     pub fn push(&self, event: &Arc<Event>, about: Option<&Arc<About>>) {
         if event.severity <= self.min_severity {
