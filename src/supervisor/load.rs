@@ -1,17 +1,21 @@
 //! The configuration from its files, each read once and only if nobody else could have written it; and
 //! what it takes from the machine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::{Config, Directories, Environment, Faults, Files};
-use crate::model::id::Uid;
+use crate::model::id::{ProcessId, Uid};
+use crate::model::text::escaped;
+use crate::protocol::control::Channel;
 use crate::system::{account, file};
 use crate::worker::channel::Passed;
 
 use super::alerts::Secrets;
 use super::authority;
 use super::role::{Role, Uids};
+use super::spec;
 
 /// Files of root or of the invoking user.
 pub struct TrustedFiles {
@@ -159,6 +163,41 @@ pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
         let Some(user) = &exec.user else { continue };
         if let Err(unknown) = account::look_up(user, exec.group.as_ref(), exec.groups.as_deref()) {
             words.push(format!("[programs.{}]: {}: {}", program.name, unknown.subject, unknown.error));
+        }
+    }
+    words
+}
+
+/// Log files of root's programs in directories of others, which the spawner will not open: each start fails
+/// of it. Told once for each directory of a program.
+pub fn unsafe_logs(config: &Config, own: Uid) -> Vec<String> {
+    let mut words = Vec::new();
+    for program in config.programs.iter().filter(|_| own.is_root()) {
+        let exec = &program.exec;
+        let person = exec.user.as_ref().and_then(|user| account::look_up(user, exec.group.as_ref(), None).ok());
+        let Some(person) = person.filter(|person| person.uid.is_root()) else { continue };
+        let mut seen = BTreeSet::new();
+        for instance in 0..program.numprocs {
+            let id = ProcessId { program: program.name.clone(), instance };
+            for (key, channel) in [("stdout", Channel::Stdout), ("stderr", Channel::Stderr)] {
+                let path = spec::log_file(&config.supervisor.log_dir, program, &id, channel);
+                let Some(path) = path.map(|path| PathBuf::from(path.render(&person.name, &person.home))) else {
+                    continue;
+                };
+                if !seen.insert((key, path.parent().map(Path::to_owned))) {
+                    continue;
+                }
+                let reason = match file::place(&path, own) {
+                    Ok(file::Found::Trusted(_)) => continue,
+                    Ok(file::Found::Others(doubt)) => format!("{doubt}, or choose another path"),
+                    Err(error) => error.error,
+                };
+                words.push(format!(
+                    "[programs.{}]: `{key}` {} is not opened for a program of root: {reason}",
+                    program.name,
+                    escaped(&path.to_string_lossy())
+                ));
+            }
         }
     }
     words
