@@ -23,6 +23,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod trust;
 mod tty;
 
 use libtest_mimic::{Arguments, Trial};
@@ -58,6 +59,7 @@ fn main() {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        trust::trials(),
         tty::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();

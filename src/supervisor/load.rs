@@ -9,7 +9,7 @@ use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::{ProcessId, Uid};
 use crate::model::text::escaped;
 use crate::protocol::control::Channel;
-use crate::system::{account, file};
+use crate::system::{account, directory, file};
 use crate::worker::channel::Passed;
 
 use super::alerts::Secrets;
@@ -187,11 +187,9 @@ pub fn unsafe_logs(config: &Config, own: Uid) -> Vec<String> {
                 if !seen.insert((key, path.parent().map(Path::to_owned))) {
                     continue;
                 }
-                let reason = match file::place(&path, own) {
-                    Ok(file::Found::Trusted(_)) => continue,
-                    Ok(file::Found::Others(doubt)) => format!("{doubt}, or choose another path"),
-                    Err(error) => error.error,
-                };
+                let Some(parent) = path.parent() else { continue };
+                let errors = directory::judge(parent, own, false).err().unwrap_or_default();
+                let Some(reason) = errors.first() else { continue };
                 words.push(format!(
                     "[programs.{}]: `{key}` {} is not opened for a program of root: {reason}",
                     program.name,
