@@ -282,7 +282,7 @@ fn foreign_socket() {
 fn swapped_socket() {
     let mut scene = Scene::new("tm-test-reload");
     let with = |mode: &str| {
-        scene.configure(&format!("{PROGRAM}[control]\nmode = \"{mode}\"\ngroup = \"{}\"\n", scene.attacker.name))
+        scene.configure(&format!("{PROGRAM}[control]\nmode = \"{mode}\"\ngroup = \"{}\"\n", scene.attacker.name));
     };
     with("0660");
     // Left by a start that was cut off, or planted.

@@ -7,9 +7,11 @@ use std::rc::Rc;
 
 use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::{ProcessId, Uid};
+use crate::model::program::Program;
 use crate::model::text::escaped;
 use crate::protocol::control::Channel;
-use crate::system::{account, directory, file};
+use crate::system::account::{self, Person};
+use crate::system::{directory, file};
 use crate::worker::channel::Passed;
 
 use super::alerts::Secrets;
@@ -177,26 +179,30 @@ pub fn unsafe_logs(config: &Config, own: Uid) -> Vec<String> {
         let person = exec.user.as_ref().and_then(|user| account::look_up(user, exec.group.as_ref(), None).ok());
         let Some(person) = person.filter(|person| person.uid.is_root()) else { continue };
         let mut seen = BTreeSet::new();
-        for instance in 0..program.numprocs {
-            let id = ProcessId { program: program.name.clone(), instance };
-            for (key, channel) in [("stdout", Channel::Stdout), ("stderr", Channel::Stderr)] {
-                let path = spec::log_file(&config.supervisor.log_dir, program, &id, channel);
-                let Some(path) = path.map(|path| PathBuf::from(path.render(&person.name, &person.home))) else {
-                    continue;
-                };
-                if !seen.insert((key, path.parent().map(Path::to_owned))) {
-                    continue;
-                }
-                let Some(parent) = path.parent() else { continue };
-                let errors = directory::judge(parent, own, false).err().unwrap_or_default();
-                let Some(reason) = errors.first() else { continue };
-                words.push(format!(
-                    "[programs.{}]: `{key}` {} is not opened for a program of root: {reason}",
-                    program.name,
-                    escaped(&path.to_string_lossy())
-                ));
-            }
+        for (key, path) in logs(config, program, &person) {
+            let Some(directory) = path.parent().filter(|directory| seen.insert(directory.to_path_buf())) else {
+                continue;
+            };
+            let errors = directory::judge(directory, own, false).err().unwrap_or_default();
+            words.extend(errors.first().map(|reason| {
+                let path = escaped(&path.to_string_lossy()).into_owned();
+                format!("[programs.{}]: `{key}` {path} is not opened for a program of root: {reason}", program.name)
+            }));
         }
     }
     words
+}
+
+/// The log files of all processes of a program, with the keys that name them.
+fn logs(config: &Config, program: &Program, person: &Person) -> Vec<(&'static str, PathBuf)> {
+    let outputs = [("stdout", Channel::Stdout), ("stderr", Channel::Stderr)];
+    let mut logs = Vec::new();
+    for instance in 0..program.numprocs {
+        let id = ProcessId { program: program.name.clone(), instance };
+        logs.extend(outputs.iter().filter_map(|(key, channel)| {
+            let path = spec::log_file(&config.supervisor.log_dir, program, &id, *channel)?;
+            Some((*key, PathBuf::from(path.render(&person.name, &person.home))))
+        }));
+    }
+    logs
 }
