@@ -312,7 +312,8 @@ fn roots_log() {
     scene.attacked("ln -s @dir@/target @dir@/evil/d; mkdir @dir@/evil/plain");
     let program = |name: &str, user: &str, path: &str| {
         format!(
-            "[programs.{name}]\ncmd = \"sleep 1000\"\nuser = \"{user}\"\nstarttime = 0\nstartretries = 0\nstderr = \"discard\"\nstdout = \"{path}\"\n"
+            "[programs.{name}]\ncmd = \"sleep 1000\"\nuser = \"{user}\"\nstarttime = 0\nstartretries = 0\n\
+             stderr = \"discard\"\nstdout = \"{path}\"\n"
         )
     };
     let text = [
@@ -354,7 +355,10 @@ fn roots_log() {
 fn roots_log_reopened() {
     let mut scene = Scene::new("tm-test-reopen");
     scene.supervisor.subdirectory("logs", 0o755, "root");
-    scene.configure("[programs.one]\ncmd = \"sleep 1000\"\nuser = \"root\"\nstarttime = 0\nstderr = \"discard\"\nstdout = \"@dir@/logs/root.log\"\n");
+    scene.configure(
+        "[programs.one]\ncmd = \"sleep 1000\"\nuser = \"root\"\nstarttime = 0\n\
+         stderr = \"discard\"\nstdout = \"@dir@/logs/root.log\"\n",
+    );
     scene.supervisor.launch();
     scene.supervisor.wait_for_state("one", "RUNNING");
     let log = scene.path("logs/root.log");
@@ -376,7 +380,8 @@ fn linked_log() {
     symlink("real", scene.path("link")).expect("symlink");
     let program = |name: &str, path: &str| {
         format!(
-            "[programs.{name}]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\nstartretries = 0\nstderr = \"discard\"\nstdout = \"{path}\"\n"
+            "[programs.{name}]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\nstartretries = 0\n\
+             stderr = \"discard\"\nstdout = \"{path}\"\n"
         )
     };
     scene.configure(&[program("linked", "@dir@/link/x.log"), program("refused", "@dir@/evil/x.log")].concat());

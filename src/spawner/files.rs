@@ -102,7 +102,8 @@ impl Located<'_> {
         {
             let (name, theirs) = (who.name(), escaped(&doubt.path.to_string_lossy()).into_owned());
             failure.error = format!(
-                "{} (opened as {name}, because {theirs} {}; let {name} write there, or mend it ({}), or choose another path)",
+                "{} (opened as {name}, because {theirs} {}; let {name} write there, or mend it ({}), \
+                 or choose another path)",
                 error.error,
                 doubt.reason(),
                 doubt.mend()

@@ -29,7 +29,8 @@ const NEW_RECORD: &str = "cgroup.new";
 /// The longest path that the kernel takes.
 const RECORD_MAX: u64 = 4096;
 
-/// The control groups of the supervisor with this `runtime_dir` (which is held open, too), empty; `None` where there are none.
+/// The control groups of the supervisor with this `runtime_dir`, empty; `None` where there are none. `held` is
+/// that directory, open.
 ///
 /// Waits for what is left in them to end, and ends it. The lock on `runtime_dir` says that nobody else
 /// supervises it.

@@ -36,8 +36,7 @@ pub struct DirectoryError {
 impl DirectoryError {
     pub(super) fn new(path: &Path, errno: Errno) -> Self {
         let error = match errno {
-            Errno::ENOTDIR => "is not a directory".to_owned(),
-            Errno::ELOOP => "is a symbolic link, or one of too many".to_owned(),
+            Errno::ELOOP | Errno::ENOTDIR => "is not a directory, or is a symbolic link (name the real one)".to_owned(),
             errno => errno.desc().to_owned(),
         };
         Self { path: path.to_owned(), errno: errno as i32, error }
@@ -88,12 +87,12 @@ fn walk_judging(path: &Path, own: Uid, sticky_is_fine: bool) -> Result<Walked, D
     let directory = match end {
         End::Directory => Some(way.directory),
         End::Link => None,
-        End::Other(..) => return Err(DirectoryError::new(path, Errno::ENOTDIR)),
+        End::Other(..) => return Err(DirectoryError::words(path, "is not a directory")),
     };
     match (way.doubts.into_iter().next(), directory) {
         (None, Some(directory)) => Ok(Walked::Trusted(directory)),
         (Some(doubt), directory) => Ok(Walked::Others(doubt, directory)),
-        (None, None) => Err(DirectoryError::new(path, Errno::ELOOP)),
+        (None, None) => Err(DirectoryError::words(path, "cannot be walked to")),
     }
 }
 
@@ -109,7 +108,7 @@ pub fn ensure(path: &Path, mode: u32, own: Uid) -> Result<OwnedFd, DirectoryErro
     let rules = Rules { make: Some(mode), no_last_link: true };
     match way.go(path, rules)? {
         End::Directory => way.judge(false),
-        End::Other(..) | End::Link => return Err(DirectoryError::new(path, Errno::ENOTDIR)),
+        End::Other(..) | End::Link => return Err(DirectoryError::words(path, "is not a directory")),
     }
     match way.doubts.first() {
         Some(doubt) => Err(DirectoryError::doubt(doubt)),
@@ -139,7 +138,7 @@ pub fn judge(path: &Path, own: Uid, no_last_link: bool) -> Result<(), Vec<Direct
     let mut errors = Vec::new();
     match ended {
         Ok(End::Directory) => way.judge(false),
-        Ok(End::Other(..)) => errors.push(DirectoryError::new(path, Errno::ENOTDIR)),
+        Ok(End::Other(..)) => errors.push(DirectoryError::words(path, "is not a directory")),
         Ok(End::Link) => {}
         Err(error) if matches!(error.errno, libc::ENOENT | libc::EACCES) => {}
         Err(error) => errors.push(error),

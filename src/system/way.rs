@@ -178,7 +178,7 @@ impl Way {
                 SFlag::S_IFLNK => {
                     links += 1;
                     if links > LINKS_MAX {
-                        return Err(DirectoryError::new(&here, Errno::ELOOP));
+                        return Err(DirectoryError::words(&here, "is one of too many symbolic links"));
                     }
                     if self.is_doubtful_for_links() {
                         self.doubt(here, Why::Link);
@@ -202,7 +202,7 @@ impl Way {
                     (self.directory, self.stat) = (found, stat);
                 }
                 _ if is_last => return Ok(End::Other(name, stat)),
-                _ => return Err(DirectoryError::new(&here, Errno::ENOTDIR)),
+                _ => return Err(DirectoryError::words(&here, "is not a directory")),
             }
         }
         Ok(End::Directory)
