@@ -29,6 +29,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod trust;
 mod tty;
 
 use libtest_mimic::{Arguments, Trial};
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        trust::trials(),
         tty::trials(),
     ];
     modules.into_iter().flatten().collect()

@@ -2,13 +2,15 @@
 //! program's user, with that user's rights. Rotation keeps the same rule.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::model::id::Uid;
 use crate::model::stage::{Stage, StartFailure};
+use crate::model::text::escaped;
 use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
 use crate::system::account;
-use crate::system::directory::Hands;
-use crate::system::file::{self, FileError, Ownership, Place};
+use crate::system::file::{self, FileError, Found, Ownership, Place};
+use crate::system::way::Doubt;
 
 use super::identity::{self, Who};
 use super::report::Reporter;
@@ -17,8 +19,15 @@ use super::report::Reporter;
 pub struct Located<'a> {
     file: &'a OpenFile,
     path: PathBuf,
-    /// In root's hands; `None`: to be opened as the user, for this reason.
-    place: Result<Place, Hands>,
+    /// In root's hands; else to be opened as the user, for this reason if we are root.
+    place: Result<Place, Option<Theirs>>,
+}
+
+/// Why root opens nothing at a place.
+enum Theirs {
+    Doubt(Doubt),
+    /// It cannot be walked to.
+    Error(FileError),
 }
 
 /// The clone's whole job for a rotation or a reopening.
@@ -40,17 +49,18 @@ pub fn open_or_rotate(spec: &FilesSpec, reporter: &Reporter) -> Result<(), Start
 pub fn locate<'a>(file: &'a OpenFile, who: &Who) -> Result<Located<'a>, StartFailure> {
     let home = who.person().map_or("/", |person| person.home.as_str());
     let path = PathBuf::from(file.path.render(&who.name(), home));
-    let place = if account::own_uid().is_root() {
-        match file::place(&path) {
-            Ok(place) if place.hands == Hands::Root => Ok(place),
-            Ok(place) => Err(place.hands),
-            // A link or a missing directory: whatever it is, it is the user's rights that count there.
-            Err(_) => Err(Hands::Others(path.parent().unwrap_or(Path::new("/")).to_owned())),
-        }
-    } else {
-        Err(Hands::Root)
+    if !account::own_uid().is_root() {
+        return Ok(Located { file, path, place: Err(None) });
+    }
+    let theirs = match file::place(&path, Uid(0)) {
+        Ok(Found::Trusted(place)) => return Ok(Located { file, path, place: Ok(place) }),
+        Ok(Found::Others(doubt)) => Theirs::Doubt(doubt),
+        // A missing directory: whatever it is, it is the user's rights that count there.
+        Err(error) => Theirs::Error(error),
     };
-    Ok(Located { file, path, place })
+    let located = Located { file, path, place: Err(Some(theirs)) };
+    // There the rights that count would be root's own, led by whoever can change the place.
+    if who.is_root() { Err(located.refusal()) } else { Ok(located) }
 }
 
 impl Located<'_> {
@@ -60,7 +70,7 @@ impl Located<'_> {
 
     /// Opens it in root's directory: root's file, readable for the program's group.
     pub fn open_as_root(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
-        let Ok(place) = &self.place else { return Err(self.failure(None, "is not in root's hands")) };
+        let Ok(place) = &self.place else { return Err(self.refusal()) };
         let ownership = Ownership { group: who.gid(), mode: self.file.mode };
         self.finish(place, Some(ownership), rotate).map_err(|error| self.told(&error, None))
     }
@@ -86,18 +96,30 @@ impl Located<'_> {
 
     fn told(&self, error: &FileError, who: Option<&Who>) -> StartFailure {
         let mut failure = self.failure(Some(error.errno), &error.error);
-        // The user's rights decide: say whose, and why not root's.
-        if let (Some(who), Err(Hands::Others(directory))) = (who, &self.place)
+        // The user's rights decide: say whose, why not root's, and what can be done.
+        if let (Some(who), Err(Some(Theirs::Doubt(doubt)))) = (who, &self.place)
             && matches!(error.errno, libc::EACCES | libc::EPERM)
         {
+            let (name, theirs) = (who.name(), escaped(&doubt.path.to_string_lossy()).into_owned());
             failure.error = format!(
-                "{} (opened as {}, because {} is not in root's hands alone)",
+                "{} (opened as {name}, because {theirs} {}; let {name} write there, or mend it ({}), \
+                 or choose another path)",
                 error.error,
-                who.name(),
-                directory.display()
+                doubt.reason(),
+                doubt.mend()
             );
         }
         failure
+    }
+
+    fn refusal(&self) -> StartFailure {
+        match &self.place {
+            Err(Some(Theirs::Doubt(doubt))) => {
+                self.failure(None, &format!("is not opened for a program of root: {doubt}, or choose another path"))
+            }
+            Err(Some(Theirs::Error(error))) => self.told(error, None),
+            Ok(_) | Err(None) => self.failure(None, "is not in root's hands"),
+        }
     }
 
     fn failure(&self, errno: Option<i32>, error: &str) -> StartFailure {

@@ -24,6 +24,7 @@ use crate::policy::lifecycle::{Act, Input, Notice};
 use crate::policy::permission::{self, Rules};
 use crate::protocol::control::Channel;
 use crate::protocol::spawner::{Answer, Job, Request};
+use crate::system::named_socket::NamedSocket;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
 use crate::system::{clock, process};
@@ -72,6 +73,10 @@ pub struct Core {
     pub(super) asking: Asking,
     pub(super) tail_rate: Rate,
     pub(super) event_log: Rc<OwnedFd>,
+    /// Held open, as it was judged at the start.
+    pub(super) state_dir: OwnedFd,
+    /// The control socket's name.
+    pub(super) socket: NamedSocket,
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
     pub(super) waiters: Waiters,

@@ -151,8 +151,7 @@ impl Core {
         self.abandon_sendmails();
         self.control.flush_all(&mut self.reactor);
         self.control.stop_listening(&mut self.reactor);
-        // Its own socket only: the lock says that it is.
-        let _ = std::fs::remove_file(&self.config.control.socket);
+        self.socket.remove();
         self.control.close_all(&mut self.reactor);
         for worker in self.workers.values_mut() {
             if let Some(link) = worker.link.take() {

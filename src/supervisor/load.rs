@@ -1,17 +1,23 @@
 //! The configuration from its files, each read once and only if nobody else could have written it; and
 //! what it takes from the machine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::{Config, Directories, Environment, Faults, Files};
-use crate::model::id::Uid;
-use crate::system::{account, file};
+use crate::model::id::{ProcessId, Uid};
+use crate::model::program::Program;
+use crate::model::text::escaped;
+use crate::protocol::control::Channel;
+use crate::system::account::{self, Person};
+use crate::system::{directory, file};
 use crate::worker::channel::Passed;
 
 use super::alerts::Secrets;
 use super::authority;
 use super::role::{Role, Uids};
+use super::spec;
 
 /// Files of root or of the invoking user.
 pub struct TrustedFiles {
@@ -162,4 +168,41 @@ pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
         }
     }
     words
+}
+
+/// Log files of root's programs in directories of others, which the spawner will not open: each start fails
+/// of it. Told once for each directory of a program.
+pub fn unsafe_logs(config: &Config, own: Uid) -> Vec<String> {
+    let mut words = Vec::new();
+    for program in config.programs.iter().filter(|_| own.is_root()) {
+        let exec = &program.exec;
+        let person = exec.user.as_ref().and_then(|user| account::look_up(user, exec.group.as_ref(), None).ok());
+        let Some(person) = person.filter(|person| person.uid.is_root()) else { continue };
+        let mut seen = BTreeSet::new();
+        for (key, path) in logs(config, program, &person) {
+            let Some(directory) = path.parent().filter(|directory| seen.insert(directory.to_path_buf())) else {
+                continue;
+            };
+            let errors = directory::judge(directory, own, false).err().unwrap_or_default();
+            words.extend(errors.first().map(|reason| {
+                let path = escaped(&path.to_string_lossy()).into_owned();
+                format!("[programs.{}]: `{key}` {path} is not opened for a program of root: {reason}", program.name)
+            }));
+        }
+    }
+    words
+}
+
+/// The log files of all processes of a program, with the keys that name them.
+fn logs(config: &Config, program: &Program, person: &Person) -> Vec<(&'static str, PathBuf)> {
+    let outputs = [("stdout", Channel::Stdout), ("stderr", Channel::Stderr)];
+    let mut logs = Vec::new();
+    for instance in 0..program.numprocs {
+        let id = ProcessId { program: program.name.clone(), instance };
+        logs.extend(outputs.iter().filter_map(|(key, channel)| {
+            let path = spec::log_file(&config.supervisor.log_dir, program, &id, *channel)?;
+            Some((*key, PathBuf::from(path.render(&person.name, &person.home))))
+        }));
+    }
+    logs
 }

@@ -106,7 +106,12 @@ fn load_config(path: Option<PathBuf>, own: Uid, workers: &role::Uids) -> Result<
 
 fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
     let (path, config, _) = load_config(path, own, &role::Uids::new(own.is_root()))?;
-    for words in load::unknown_names(&config, own) {
+    let faults = startup::unsafe_directories(&config, own);
+    if !faults.is_empty() {
+        let lines: Vec<String> = faults.iter().map(|words| format!("{}: {words}", path.display())).collect();
+        return Err(Refusal(WRONG_INPUT, lines.join("\n")));
+    }
+    for words in load::unknown_names(&config, own).into_iter().chain(load::unsafe_logs(&config, own)) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
@@ -156,8 +161,8 @@ fn supervise(
         move |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: {what}: {error}"))
     };
 
-    credentials::set_umask(0o022).map_err(failed("umask"))?;
-    let lock = startup::prepare(&config, own).map_err(refusal)?;
+    credentials::set_umask(startup::UMASK).map_err(failed("umask"))?;
+    let startup::Prepared { lock, state_dir, runtime_dir } = startup::prepare(&config, own).map_err(refusal)?;
     let (rules, unknown) = authority::rules(&config.control, own);
     for words in unknown {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
@@ -167,15 +172,15 @@ fn supervise(
     }
     let terminal = if shell { Saved::of_own_terminal() } else { None };
     let executables = workers::Executables::open(terminal.is_some()).map_err(refusal)?;
-    let event_log = startup::open_event_log(&config.supervisor.event_log, own.is_root()).map_err(refusal)?;
+    let event_log = startup::open_event_log(&config.supervisor.event_log, own).map_err(refusal)?;
     let signals = Signals::block_all().map_err(failed("signals"))?;
     process::become_subreaper().map_err(failed("subreaper"))?;
     if own.is_root() {
         process::forbid_dumping().map_err(failed("dumpable"))?;
     }
     let descriptors = limits::raise_descriptors().map_err(failed("the limit of descriptors"))?;
-    let listener = startup::listen(&config.control).map_err(refusal)?;
-    let cgroups = leftovers::clear(&config.supervisor.runtime_dir);
+    let (listener, socket) = startup::listen(&config.control, own).map_err(refusal)?;
+    let cgroups = leftovers::clear(&config.supervisor.runtime_dir, runtime_dir, own);
     let mut reactor = reactor::Reactor::new().map_err(failed("epoll"))?;
     reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
     let control = control::Control::new(&mut reactor, listener).map_err(failed("the control socket"))?;
@@ -208,6 +213,8 @@ fn supervise(
         asking: asking::Asking::default(),
         tail_rate: tails::Rate::default(),
         event_log: Rc::new(event_log),
+        state_dir,
+        socket,
         workers: BTreeMap::new(),
         control,
         waiters: control::waiters::Waiters::default(),

@@ -110,7 +110,7 @@ impl Core {
             self.send_event_log();
         }
         self.alerts_configured(secrets, &old.notify);
-        if new_rights && let Err(words) = startup::set_socket_rights(&self.config.control) {
+        if new_rights && let Err(words) = startup::set_socket_rights(&self.socket, &self.config.control) {
             self.record(Kind::ConfigRejected, Facts::message(words));
         }
         let mut words = plan.counts();

@@ -1,15 +1,18 @@
 //! What must be there before the loop begins: directories, the lock, the event log, the control socket.
 //! Here, and only here, the core may still wait for a disk, and may refuse to start.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
-use nix::fcntl::Flock;
+use nix::fcntl::{Flock, OFlag};
 
 use crate::config::{Config, Control};
 use crate::model::id::Uid;
-use crate::system::directory::{self, Hands};
+use crate::model::text::escaped;
+use crate::system::directory::{self, DirectoryError};
+use crate::system::named_socket::{self, NamedSocket};
 use crate::system::{account, file};
 
 const LOG_DIR_MODE: u32 = 0o755;
@@ -17,26 +20,32 @@ const STATE_DIR_MODE: u32 = 0o711;
 const RUNTIME_DIR_MODE: u32 = 0o755;
 const EVENT_LOG_MODE: u32 = 0o640;
 
+/// Whatever the starter's is.
+pub const UMASK: u32 = 0o022;
+
 /// The lock that says that this supervisor runs here; ends with the process.
 pub type Lock = Flock<OwnedFd>;
+
+/// Our own directories, held open: what is in them is named relative to them.
+pub struct Prepared {
+    pub lock: Lock,
+    pub state_dir: OwnedFd,
+    pub runtime_dir: OwnedFd,
+}
 
 /// Makes the directories and takes the lock.
 ///
 /// # Errors
 /// What is wrong, and with what.
-pub fn prepare(config: &Config, own: Uid) -> Result<Lock, String> {
+pub fn prepare(config: &Config, own: Uid) -> Result<Prepared, String> {
     let supervisor = &config.supervisor;
-    let directories = [
-        ("log_dir", &supervisor.log_dir, LOG_DIR_MODE),
-        ("state_dir", &supervisor.state_dir, STATE_DIR_MODE),
-        ("runtime_dir", &supervisor.runtime_dir, RUNTIME_DIR_MODE),
-    ];
-    for (name, path, mode) in directories {
-        directory::ensure(path, mode, own).map_err(|error| format!("{name} {error}"))?;
-    }
+    let ensure = |key: &str, path: &Path, mode| directory::ensure(path, mode, own).map_err(|error| error.of(key, path));
+    ensure("log_dir", &supervisor.log_dir, LOG_DIR_MODE)?;
+    let state_dir = ensure("state_dir", &supervisor.state_dir, STATE_DIR_MODE)?;
+    let runtime_dir = ensure("runtime_dir", &supervisor.runtime_dir, RUNTIME_DIR_MODE)?;
     let path = supervisor.runtime_dir.join("lock");
-    match file::lock(&path) {
-        Ok(Some(lock)) => Ok(lock),
+    match file::lock(&runtime_dir, "lock", own) {
+        Ok(Some(lock)) => Ok(Prepared { lock, state_dir, runtime_dir }),
         Ok(None) => Err(format!(
             "another taskmasterd runs with this runtime_dir (it holds {}); stop it with `taskmasterctl -s {} shutdown`",
             path.display(),
@@ -46,41 +55,57 @@ pub fn prepare(config: &Config, own: Uid) -> Result<Lock, String> {
     }
 }
 
-/// Opens the event log: in root's hands when the supervisor is root's.
+/// What [`prepare`], [`open_event_log`] and [`listen`] would refuse of the directories, without making any.
+pub fn unsafe_directories(config: &Config, own: Uid) -> Vec<String> {
+    let supervisor = &config.supervisor;
+    let mut places: Vec<(&str, &Path, &Path, bool)> = vec![
+        ("log_dir", &supervisor.log_dir, &supervisor.log_dir, true),
+        ("state_dir", &supervisor.state_dir, &supervisor.state_dir, true),
+        ("runtime_dir", &supervisor.runtime_dir, &supervisor.runtime_dir, true),
+    ];
+    for (key, path) in [("event_log", &supervisor.event_log), ("control.socket", &config.control.socket)] {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        // Told already, of the directory.
+        if parent != supervisor.log_dir && parent != supervisor.runtime_dir {
+            places.push((key, path, parent, false));
+        }
+    }
+    let mut words = Vec::new();
+    for (key, path, directory, no_link) in places {
+        let errors = directory::judge(directory, own, no_link).err().unwrap_or_default();
+        words.extend(errors.iter().map(|error| error.of(key, path)));
+    }
+    words
+}
+
+/// Opens the event log, in trusted hands.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn open_event_log(path: &Path, root: bool) -> Result<OwnedFd, String> {
-    let told = |error: file::FileError| format!("event_log {}: {}", error.path.display(), error.error);
-    if !root {
-        return file::place_as_self(path).and_then(|place| place.open_log(None)).map_err(told);
-    }
-    let place = file::place(path).map_err(told)?;
-    if let Hands::Others(directory) = &place.hands {
-        return Err(format!(
-            "event_log {}: others can change the directory {}; choose one that only root can write",
-            path.display(),
-            directory.display()
-        ));
-    }
-    let ownership = file::Ownership { group: account::own_gid(), mode: EVENT_LOG_MODE };
-    place.open_log(Some(ownership)).map_err(told)
+pub fn open_event_log(path: &Path, own: Uid) -> Result<OwnedFd, String> {
+    let told =
+        |error: file::FileError| format!("event_log {}: {}", escaped(&error.path.to_string_lossy()), error.error);
+    let place = match file::place(path, own).map_err(told)? {
+        file::Found::Trusted(place) => place,
+        file::Found::Others(doubt) => return Err(DirectoryError::doubt(&doubt).of("event_log", path)),
+    };
+    let ownership = own.is_root().then(|| file::Ownership { group: account::own_gid(), mode: EVENT_LOG_MODE });
+    let log = place.open_log(ownership).map_err(told)?;
+    file::belongs(&log, own)
+        .map_err(|reason| format!("event_log {}: {reason}; or remove it", escaped(&path.to_string_lossy())))?;
+    Ok(log)
 }
 
-/// The history of the shell on the terminal.
+/// The history of the shell on the terminal, which nobody else can read.
 ///
 /// # Errors
-/// As open(2).
-pub fn open_history(state_dir: &Path) -> std::io::Result<OwnedFd> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(state_dir.join("shell_history"))
-        .map(OwnedFd::from)
+/// As open(2), or why it is not ours.
+pub fn open_history(state_dir: &OwnedFd, own: Uid) -> std::io::Result<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+    let told = |error: std::io::Error| std::io::Error::other(format!("shell_history {error}"));
+    let history = file::open_own(state_dir, "shell_history", flags, own).map_err(told)?;
+    file::make_private(&history)?;
+    Ok(history)
 }
 
 /// Opens the control socket: made under another name, given its rights, then put in place, so that it is
@@ -88,45 +113,40 @@ pub fn open_history(state_dir: &Path) -> std::io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Another supervisor listens there, or the place cannot be written.
-pub fn listen(control: &Control) -> Result<UnixListener, String> {
+pub fn listen(control: &Control, own: Uid) -> Result<(UnixListener, NamedSocket), String> {
     let path = &control.socket;
     let told = |error: std::io::Error| format!("control.socket {}: {error}", path.display());
-    if UnixStream::connect(path).is_ok() {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(format!("control.socket {}: is not the absolute path of a socket", path.display()));
+    };
+    let directory = directory::trusted(parent, own).map_err(|error| error.of("control.socket", path))?;
+    if named_socket::is_answered(&directory, name) {
         return Err(format!("control.socket {}: another program listens there already", path.display()));
     }
-    let temporary = temporary_name(path);
-    // A left-over of a start that was cut off.
-    let _ = std::fs::remove_file(&temporary);
-    let listener = UnixListener::bind(&temporary).map_err(told)?;
-    let placed = set_rights(&temporary, control).and_then(|()| std::fs::rename(&temporary, path).map_err(told));
+    let (listener, mut socket) = named_socket::bind(directory, &temporary_name(name), own, UMASK).map_err(told)?;
+    let placed = set_socket_rights(&socket, control).and_then(|()| socket.rename(name).map_err(told));
     if let Err(error) = placed {
-        let _ = std::fs::remove_file(&temporary);
+        socket.remove();
         return Err(error);
     }
-    Ok(listener)
+    Ok((listener, socket))
 }
 
-fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut name = name.to_owned();
     name.push(".new");
-    PathBuf::from(name)
+    name
 }
 
 /// Gives the socket the configured mode and group.
 ///
 /// # Errors
 /// No such group; as chmod(2) and chown(2).
-pub fn set_socket_rights(control: &Control) -> Result<(), String> {
-    set_rights(&control.socket, control)
-}
-
-fn set_rights(path: &Path, control: &Control) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt;
+pub fn set_socket_rights(socket: &NamedSocket, control: &Control) -> Result<(), String> {
     if let Some(group) = &control.group {
         let gid = account::group_id(group)
             .map_err(|unknown| format!("control.group {}: {}", unknown.subject, unknown.error))?;
-        std::os::unix::fs::chown(path, None, Some(gid.0)).map_err(|error| format!("control.group {group}: {error}"))?;
+        socket.set_group(gid).map_err(|error| format!("control.group {group}: {error}"))?;
     }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(control.mode))
-        .map_err(|error| format!("control.mode: {error}"))
+    socket.set_mode(control.mode).map_err(|error| format!("control.mode: {error}"))
 }

@@ -312,7 +312,7 @@ impl Core {
         let (ours, theirs) = socket::message_pair()?;
         stdio::set_nonblocking(&ours, true)?;
         let token = self.reactor.add(&ours, Source::Dialer)?;
-        let history = super::startup::open_history(&self.config.supervisor.state_dir);
+        let history = super::startup::open_history(&self.state_dir, self.own_uid);
         let mut passed: Vec<Passed> = Vec::new();
         for number in 0..=2 {
             passed.push(Rc::new(stdio::duplicate_standard(number)?));
@@ -429,7 +429,7 @@ impl Core {
             let sink = spec.file.sink;
             self.work_on_file(sink, spec);
         }
-        match super::startup::open_event_log(&self.config.supervisor.event_log, self.own.root) {
+        match super::startup::open_event_log(&self.config.supervisor.event_log, self.own_uid) {
             Ok(log) => {
                 self.event_log = Rc::new(log);
                 self.send_event_log();

@@ -1,49 +1,61 @@
-//! Directories: whether a path lies in root's hands alone, and making our own.
+//! Directories: whether a path lies in trusted hands alone, and making our own.
 //!
-//! A path is walked component by component on descriptors, following no link, so that what was judged
-//! is what is used afterwards: nobody can swap a directory in between.
+//! A path is walked component by component on descriptors (`way`), so that what was judged is what is used
+//! afterwards: nobody can swap a directory in between.
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 
+use super::way::{Doubt, End, Rules, Way};
 use crate::model::id::Uid;
 
-/// Who can change what lies in a directory.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Hands {
-    /// Only root: safe to use as root.
-    Root,
-    /// Others too; this directory is the first that makes it so.
-    Others(PathBuf),
-}
-
-/// A directory that was walked to, and whose hands it is in.
-pub struct Walked {
-    pub directory: OwnedFd,
-    pub hands: Hands,
+/// A directory that was walked to.
+pub enum Walked {
+    /// Nobody can change what lies there but root and the supervisor's own user: safe to use as these.
+    Trusted(OwnedFd),
+    /// Others can, too; this is the first that makes it so. Nothing is open where the way has ended at a link
+    /// of theirs.
+    Others(Doubt, Option<OwnedFd>),
 }
 
 /// Why a directory cannot be used.
 #[derive(Debug)]
 pub struct DirectoryError {
     pub path: PathBuf,
+    /// 0 where there is none.
     pub errno: i32,
     pub error: String,
 }
 
 impl DirectoryError {
-    fn new(path: &Path, errno: Errno) -> Self {
+    pub(super) fn new(path: &Path, errno: Errno) -> Self {
         let error = match errno {
             Errno::ELOOP | Errno::ENOTDIR => "is not a directory, or is a symbolic link (name the real one)".to_owned(),
             errno => errno.desc().to_owned(),
         };
         Self { path: path.to_owned(), errno: errno as i32, error }
+    }
+
+    pub(super) fn words(path: &Path, error: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), errno: 0, error: error.into() }
+    }
+
+    pub fn doubt(doubt: &Doubt) -> Self {
+        Self::words(&doubt.path, format!("{}, or choose another path", doubt.words()))
+    }
+
+    /// In the words for a key of the configuration that has this path.
+    pub fn of(&self, key: &str, path: &Path) -> String {
+        if self.path == path {
+            return format!("{key} {self}");
+        }
+        format!("{key} {}: {self}", crate::model::text::escaped(&path.to_string_lossy()))
     }
 }
 
@@ -53,102 +65,86 @@ impl fmt::Display for DirectoryError {
     }
 }
 
-fn is_sticky(stat: &FileStat) -> bool {
-    Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_ISVTX)
-}
-
-fn others_can_write(stat: &FileStat) -> bool {
-    Mode::from_bits_truncate(stat.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH)
-}
-
-/// Walks to a directory without following links.
+/// Walks to a directory.
 ///
-/// In root's hands means: every directory on the way belongs to root, and is writable by root alone or
-/// sticky (then what root made in it stays root's); the last one is writable by root alone.
+/// Trusted means: every directory on the way belongs to root or `own`, and is writable by its owner
+/// alone or sticky (then what root made in it stays root's); the last one is writable by its owner alone.
+/// Links are followed only where nobody else could have put them.
 ///
 /// # Errors
-/// The first component that does not exist, is a link or no directory.
-pub fn walk(path: &Path) -> Result<Walked, DirectoryError> {
-    walk_judging(path, false)
+/// The first component that does not exist or is no directory.
+pub fn walk(path: &Path, own: Uid) -> Result<Walked, DirectoryError> {
+    walk_judging(path, own, false)
 }
 
 /// `sticky_is_fine`: of the last directory, too: for what is only made there, never taken from there.
-fn walk_judging(path: &Path, sticky_is_fine: bool) -> Result<Walked, DirectoryError> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut at = PathBuf::from("/");
-    let mut directory = open("/", flags, Mode::empty()).map_err(|errno| DirectoryError::new(&at, errno))?;
-    let mut hands = Hands::Root;
-    let mut last = fstat(&directory).map_err(|errno| DirectoryError::new(&at, errno))?;
-    for component in path.components() {
-        let name = match component {
-            Component::RootDir | Component::CurDir => continue,
-            Component::Normal(name) => name,
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(DirectoryError {
-                    path: path.to_owned(),
-                    errno: 0,
-                    error: "`..` is not accepted".to_owned(),
-                });
-            }
-        };
-        judge(&mut hands, &last, &at, true);
-        at.push(name);
-        directory = openat(&directory, name, flags, Mode::empty()).map_err(|errno| DirectoryError::new(&at, errno))?;
-        last = fstat(&directory).map_err(|errno| DirectoryError::new(&at, errno))?;
+fn walk_judging(path: &Path, own: Uid, sticky_is_fine: bool) -> Result<Walked, DirectoryError> {
+    let mut way = Way::begin(own)?;
+    let end = way.go(path, Rules::default())?;
+    if matches!(end, End::Directory) {
+        way.judge(sticky_is_fine);
     }
-    judge(&mut hands, &last, &at, sticky_is_fine);
-    Ok(Walked { directory, hands })
-}
-
-fn judge(hands: &mut Hands, stat: &FileStat, at: &Path, sticky_is_fine: bool) {
-    let safe = stat.st_uid == 0 && (!others_can_write(stat) || (sticky_is_fine && is_sticky(stat)));
-    if !safe && *hands == Hands::Root {
-        *hands = Hands::Others(at.to_owned());
+    let directory = match end {
+        End::Directory => Some(way.directory),
+        End::Link => None,
+        End::Other(..) => return Err(DirectoryError::words(path, "is not a directory")),
+    };
+    match (way.doubts.into_iter().next(), directory) {
+        (None, Some(directory)) => Ok(Walked::Trusted(directory)),
+        (Some(doubt), directory) => Ok(Walked::Others(doubt, directory)),
+        (None, None) => Err(DirectoryError::words(path, "cannot be walked to")),
     }
 }
 
-/// Makes sure that one of our own directories is there, with this mode if it has to be made, and is ours.
+/// Makes sure that one of our own directories is there, and opens it (for use with names relative to it).
 ///
-/// Missing parents are made with mode 0755. Ours is what belongs to root or to `own`, is a directory and
-/// no link, and cannot be written by others (unless it is sticky).
+/// It is made with this mode if it is missing, its parents with 0755. It is no link, and in trusted hands as
+/// [`walk`] has it, with `own` as the supervisor's user.
 ///
 /// # Errors
-/// What stands in the way, and where.
-pub fn ensure(path: &Path, mode: u32, own: Uid) -> Result<(), DirectoryError> {
-    let fail = |path: &Path, error: &str| DirectoryError { path: path.to_owned(), errno: 0, error: error.to_owned() };
-    if let Some(parent) = path.parent()
-        && !parent.exists()
-    {
-        ensure_parents(parent)?;
+/// What stands in the way, where, and how it is mended.
+pub fn ensure(path: &Path, mode: u32, own: Uid) -> Result<OwnedFd, DirectoryError> {
+    let mut way = Way::begin(own)?;
+    let rules = Rules { make: Some(mode), no_last_link: true };
+    match way.go(path, rules)? {
+        End::Directory => way.judge(false),
+        End::Other(..) | End::Link => return Err(DirectoryError::words(path, "is not a directory")),
     }
-    match nix::unistd::mkdir(path, Mode::empty()) {
-        // mkdir applies the umask, so the mode comes after.
-        Ok(()) => nix::sys::stat::fchmodat(
-            nix::fcntl::AT_FDCWD,
-            path,
-            Mode::from_bits_truncate(mode),
-            nix::sys::stat::FchmodatFlags::FollowSymlink,
-        )
-        .map_err(|errno| DirectoryError::new(path, errno))?,
-        Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(DirectoryError::new(path, errno)),
+    match way.doubts.first() {
+        Some(doubt) => Err(DirectoryError::doubt(doubt)),
+        None => Ok(way.directory),
     }
-    let stat = fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .map_err(|errno| DirectoryError::new(path, errno))?;
-    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-    if kind == SFlag::S_IFLNK {
-        return Err(fail(path, "is a symbolic link; name the directory itself"));
+}
+
+/// Opens a directory in which we make names, and which must be there, in trusted hands as [`walk`] has it.
+///
+/// # Errors
+/// What stands in the way, where, and how it is mended.
+pub fn trusted(path: &Path, own: Uid) -> Result<OwnedFd, DirectoryError> {
+    match walk(path, own)? {
+        Walked::Trusted(directory) => Ok(directory),
+        Walked::Others(doubt, _) => Err(DirectoryError::doubt(&doubt)),
     }
-    if kind != SFlag::S_IFDIR {
-        return Err(fail(path, "is not a directory"));
+}
+
+/// What would be refused of a directory of our own, whether or not it is there yet; makes nothing.
+///
+/// # Errors
+/// What stands in the way, where, and how it is mended: everything at once. What is merely missing, or out
+/// of sight for this user, is not told.
+pub fn judge(path: &Path, own: Uid, no_last_link: bool) -> Result<(), Vec<DirectoryError>> {
+    let mut way = Way::begin(own).map_err(|error| vec![error])?;
+    let ended = way.go(path, Rules { make: None, no_last_link });
+    let mut errors = Vec::new();
+    match ended {
+        Ok(End::Directory) => way.judge(false),
+        Ok(End::Other(..)) => errors.push(DirectoryError::words(path, "is not a directory")),
+        Ok(End::Link) => {}
+        Err(error) if matches!(error.errno, libc::ENOENT | libc::EACCES) => {}
+        Err(error) => errors.push(error),
     }
-    if stat.st_uid != 0 && stat.st_uid != own.0 {
-        return Err(fail(path, &format!("belongs to uid {}; it must belong to root or uid {own}", stat.st_uid)));
-    }
-    if others_can_write(&stat) && !is_sticky(&stat) {
-        return Err(fail(path, "can be written by others; take the right away (chmod go-w)"));
-    }
-    Ok(())
+    errors.splice(0..0, way.doubts.iter().map(DirectoryError::doubt));
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Who may look into a worker's directory.
@@ -167,23 +163,26 @@ pub enum Readers {
 /// # Errors
 /// What stands in the way, where, and how it is mended.
 pub fn of_worker(path: &Path, uid: Uid, as_root: bool, readers: Readers) -> Result<OwnedFd, DirectoryError> {
-    let fail = |error: String| DirectoryError { path: path.to_owned(), errno: 0, error };
+    let fail = |error: String| DirectoryError::words(path, error);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(fail("is not the absolute path of a directory".to_owned()));
     };
-    let (directory, hands) = if as_root {
-        let walked = walk_judging(parent, true)?;
-        (walked.directory, walked.hands)
+    let (directory, theirs) = if as_root {
+        match walk_judging(parent, Uid(0), true)? {
+            Walked::Trusted(directory) => (directory, None),
+            Walked::Others(doubt, Some(directory)) => (directory, Some(doubt)),
+            Walked::Others(doubt, None) => return Err(DirectoryError::doubt(&doubt)),
+        }
     } else {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        (open(parent, flags, Mode::empty()).map_err(|errno| DirectoryError::new(parent, errno))?, Hands::Root)
+        (open(parent, flags, Mode::empty()).map_err(|errno| DirectoryError::new(parent, errno))?, None)
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let look = || openat(&directory, name, flags, Mode::empty());
     let found = match look() {
         Err(Errno::ENOENT) => {
-            if let Hands::Others(theirs) = hands {
-                let theirs = crate::model::text::escaped(&theirs.to_string_lossy()).into_owned();
+            if let Some(theirs) = theirs {
+                let theirs = crate::model::text::escaped(&theirs.path.to_string_lossy()).into_owned();
                 return Err(fail(format!(
                     "is not there, and others can change {theirs}; make it yourself, for uid {uid}"
                 )));
@@ -227,15 +226,6 @@ fn make(parent: &OwnedFd, name: &Path, uid: Uid, as_root: bool) -> Result<(), Er
     nix::fcntl::renameat(parent, new, parent, name)
 }
 
-fn ensure_parents(path: &Path) -> Result<(), DirectoryError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| DirectoryError {
-        path: path.to_owned(),
-        errno: error.raw_os_error().unwrap_or(0),
-        error: error.to_string(),
-    })
-}
-
 /// A new directory of its own under the system's one for temporary files, 0755.
 ///
 /// # Errors
@@ -243,43 +233,53 @@ fn ensure_parents(path: &Path) -> Result<(), DirectoryError> {
 pub fn temporary(prefix: &str) -> io::Result<PathBuf> {
     let template = std::env::temp_dir().join(format!("{prefix}XXXXXX"));
     let path = nix::unistd::mkdtemp(&template)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    fchmod(open(&path, flags, Mode::empty())?, Mode::from_bits_truncate(0o755))?;
     Ok(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::account::own_uid;
     use super::*;
 
     #[test]
-    fn a_link_on_the_way_is_not_followed() {
-        let directory = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(directory.path().join("real")).expect("mkdir");
-        std::os::unix::fs::symlink("real", directory.path().join("link")).expect("symlink");
-        assert!(walk(&directory.path().join("real")).is_ok());
-        let error = walk(&directory.path().join("link")).err().expect("refused");
-        assert_eq!(error.path, directory.path().join("link"));
-        assert!(walk(&directory.path().join("real/../real")).is_err());
-    }
-
-    #[test]
     fn a_world_writable_directory_is_in_other_hands_and_etc_is_in_roots() {
-        assert_eq!(walk(Path::new("/etc")).map(|w| w.hands).map_err(|e| e.to_string()), Ok(Hands::Root));
-        let hands = walk(Path::new("/tmp")).map(|w| w.hands).map_err(|e| e.to_string());
-        assert_eq!(hands, Ok(Hands::Others(PathBuf::from("/tmp"))));
+        assert!(matches!(walk(Path::new("/etc"), own_uid()), Ok(Walked::Trusted(_))));
+        let walked = walk(Path::new("/tmp"), own_uid());
+        assert!(matches!(walked, Ok(Walked::Others(doubt, Some(_))) if doubt.path == Path::new("/tmp")));
     }
 
     #[test]
     fn our_own_directory_is_made_once_and_refused_when_it_is_a_link() {
         let directory = tempfile::tempdir().expect("a directory");
-        let own = crate::system::account::own_uid();
+        let own = own_uid();
         let path = directory.path().join("a/b");
         for _ in 0..2 {
             ensure(&path, 0o711, own).expect("made, then found");
         }
-        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).expect("there"));
-        assert_eq!(mode & 0o777, 0o711);
-        std::os::unix::fs::symlink(&path, directory.path().join("link")).expect("symlink");
-        assert!(ensure(&directory.path().join("link"), 0o755, own).is_err());
+        let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).expect("there")) & 0o777;
+        assert_eq!((mode(&path), mode(&directory.path().join("a"))), (0o711, 0o755));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("symlink");
+        assert!(ensure(&link, 0o755, own).is_err() && judge(&link, own, true).is_err());
+        assert!(trusted(&link, own).is_ok() && judge(&link, own, false).is_ok());
+    }
+
+    #[test]
+    fn where_others_can_write_nothing_is_made_and_sticky_is_not_enough_for_our_own() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let own = own_uid();
+        let open = directory.path().join("open");
+        std::fs::create_dir(&open).expect("mkdir");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("chmod");
+        let error = ensure(&open.join("run"), 0o755, own).expect_err("refused").to_string();
+        assert!(error.contains(&format!("(chmod go-w {})", open.display())), "{error}");
+        assert!(!open.join("run").exists() && judge(&open.join("run"), own, true).is_err());
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o1777)).expect("chmod");
+        assert!(ensure(&open, 0o755, own).is_err() && trusted(&open, own).is_err());
+        assert!(judge(&open.join("run"), own, true).is_ok());
+        ensure(&open.join("run"), 0o755, own).expect("nobody else can rename it");
     }
 }

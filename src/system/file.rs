@@ -7,11 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid as NixGid, fchown};
 
-use super::directory::{self, Hands};
+use super::directory::{self, Walked};
+use super::way::{Doubt, End, Rules, Way, kind};
 use crate::model::id::{Gid, Uid};
 use crate::model::text::escaped;
 
@@ -39,31 +40,36 @@ impl FileError {
     }
 }
 
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
 /// A place for a log file: its directory, walked to, and its name there.
 pub struct Place {
     directory: OwnedFd,
-    /// Whose hands the directory is in: root may open there only what is in root's.
-    pub hands: Hands,
     name: PathBuf,
     path: PathBuf,
 }
 
-/// Finds the place of a log file, following no link on the way.
+/// A place that was looked for.
+pub enum Found {
+    /// Nobody but root and the supervisor's own user can change what is there.
+    Trusted(Place),
+    /// Others can: root opens nothing there.
+    Others(Doubt),
+}
+
+/// Finds the place of a log file. Links are followed only where nobody but root and `own` could have put them.
 ///
 /// # Errors
-/// A missing directory, a link on the way, a path without a file name.
-pub fn place(path: &Path) -> Result<Place, FileError> {
+/// A missing directory, a path without a file name.
+pub fn place(path: &Path, own: Uid) -> Result<Found, FileError> {
     let (parent, name) = parent_and_name(path)?;
-    let walked = directory::walk(parent).map_err(|error| FileError {
-        errno: error.errno,
-        path: path.to_owned(),
-        error: format!("the directory {error}"),
-    })?;
-    Ok(Place { directory: walked.directory, hands: walked.hands, name: name.into(), path: path.to_owned() })
+    match directory::walk(parent, own) {
+        Ok(Walked::Trusted(directory)) => {
+            Ok(Found::Trusted(Place { directory, name: name.into(), path: path.to_owned() }))
+        }
+        Ok(Walked::Others(doubt, _)) => Ok(Found::Others(doubt)),
+        Err(error) => {
+            Err(FileError { errno: error.errno, path: path.to_owned(), error: format!("the directory {error}") })
+        }
+    }
 }
 
 /// The place of a log file for a process that opens it with no more than its own user's rights: links on
@@ -79,7 +85,7 @@ pub fn place_as_self(path: &Path) -> Result<Place, FileError> {
         path: path.to_owned(),
         error: format!("the directory {}: {}", escaped(&parent.to_string_lossy()), errno.desc()),
     })?;
-    Ok(Place { directory, hands: Hands::Others(parent.to_owned()), name: name.into(), path: path.to_owned() })
+    Ok(Place { directory, name: name.into(), path: path.to_owned() })
 }
 
 fn parent_and_name(path: &Path) -> Result<(&Path, &std::ffi::OsStr), FileError> {
@@ -186,13 +192,13 @@ impl Place {
 /// Reads a configuration file that only root or `own` can have written.
 ///
 /// Opened once and judged on the descriptor: a plain file of root or `own`, not writable by others; and
-/// every directory that leads to it likewise (a sticky one of root's is fine). At most [`CONFIG_MAX`]
-/// bytes of UTF-8.
+/// every directory that leads to it likewise (a sticky one of root's is fine), those with a link on the way
+/// included. At most [`CONFIG_MAX`] bytes of UTF-8.
 ///
 /// # Errors
-/// The reason in words, for whoever can mend it.
+/// Every reason in words, for whoever can mend it.
 pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
-    let (file, stat) = open_trusted(path, own)?;
+    let (file, stat) = open_trusted(path, own, |_| None)?;
     if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > CONFIG_MAX {
         return Err(format!("is larger than {CONFIG_MAX} bytes"));
     }
@@ -207,13 +213,13 @@ pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
 /// directory that nobody else can enter).
 ///
 /// # Errors
-/// The reason in words, for whoever can mend it.
+/// Every reason in words, for whoever can mend it.
 pub fn open_secret(path: &Path, own: Uid, by_acl: bool) -> Result<OwnedFd, String> {
-    let (file, stat) = open_trusted(path, own)?;
     let others = if by_acl { Mode::S_IRWXO } else { Mode::S_IRWXG | Mode::S_IRWXO };
-    if Mode::from_bits_truncate(stat.st_mode).intersects(others) {
-        return Err("can be read by others; take the right away (chmod 0600)".to_owned());
-    }
+    let (file, stat) = open_trusted(path, own, |stat| {
+        let is_open = Mode::from_bits_truncate(stat.st_mode).intersects(others);
+        is_open.then(|| "can be read by others; take the right away (chmod 0600)".to_owned())
+    })?;
     if !(1..=SECRET_MAX).contains(&stat.st_size) {
         return Err(format!("is a secret of 1 to {SECRET_MAX} bytes, and this file has {}", stat.st_size));
     }
@@ -235,43 +241,84 @@ pub fn rewind(file: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-fn open_trusted(path: &Path, own: Uid) -> Result<(OwnedFd, FileStat), String> {
-    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
-    let file = openat2(AT_FDCWD, path, how).map_err(|errno| errno.desc().to_owned())?;
-    let stat = fstat(&file).map_err(|errno| errno.desc().to_owned())?;
-    if kind(&stat) != SFlag::S_IFREG {
-        return Err("is not a plain file".to_owned());
+/// `more`: another reason to refuse the file.
+fn open_trusted(
+    path: &Path,
+    own: Uid,
+    more: impl Fn(&FileStat) -> Option<String>,
+) -> Result<(OwnedFd, FileStat), String> {
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    let mut way = Way::begin(own).map_err(|error| error.to_string())?;
+    let end = way.go(&path, Rules::default());
+    let (file, mut reasons) = match end {
+        Ok(End::Other(name, stat)) if kind(&stat) == SFlag::S_IFREG => {
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+            let file = openat(&way.directory, Path::new(&name), flags, Mode::empty());
+            match file.and_then(|file| fstat(&file).map(|stat| (file, stat))) {
+                Ok((file, stat)) => {
+                    let reasons = owner_reasons(&stat, own).into_iter().chain(more(&stat)).collect();
+                    (Some((file, stat)), reasons)
+                }
+                Err(errno) => (None, vec![errno.desc().to_owned()]),
+            }
+        }
+        Ok(End::Other(..) | End::Directory) => (None, vec!["is not a plain file".to_owned()]),
+        // The doubts say all.
+        Ok(End::Link) => (None, Vec::new()),
+        Err(error) if error.path == path => (None, vec![error.error]),
+        Err(error) => (None, vec![error.to_string()]),
+    };
+    reasons.extend(way.doubts.iter().map(|doubt| format!("its directory {doubt}")));
+    match file {
+        Some((file, stat)) if reasons.is_empty() && kind(&stat) == SFlag::S_IFREG => Ok((file, stat)),
+        _ => Err(reasons.join("; and ")),
     }
-    judge_owner(&stat, own, false)?;
-    // The path that was really opened: links are resolved, and each of its directories is looked at.
-    let real = real_path(&file).map_err(|error| error.to_string())?;
-    for directory in real.ancestors().skip(1) {
-        let stat = nix::sys::stat::stat(directory).map_err(|errno| errno.desc().to_owned())?;
-        judge_owner(&stat, own, true)
-            .map_err(|error| format!("its directory {} {error}", escaped(&directory.to_string_lossy())))?;
-    }
-    Ok((file, stat))
 }
 
-fn judge_owner(stat: &FileStat, own: Uid, directory: bool) -> Result<(), String> {
+/// Why others decide what the file says.
+fn owner_reasons(stat: &FileStat, own: Uid) -> Vec<String> {
+    let mut reasons = Vec::new();
     if stat.st_uid != 0 && stat.st_uid != own.0 {
-        return Err(format!(
-            "belongs to uid {}, who could change what is run; it must belong to root or uid {own}",
-            stat.st_uid
-        ));
+        let trusted = if own.is_root() { "root".to_owned() } else { format!("root or uid {own}") };
+        reasons
+            .push(format!("belongs to uid {}, who could change what is run; it must belong to {trusted}", stat.st_uid));
     }
-    let mode = Mode::from_bits_truncate(stat.st_mode);
-    if mode.intersects(Mode::S_IWGRP | Mode::S_IWOTH)
-        && !(directory && mode.contains(Mode::S_ISVTX) && stat.st_uid == 0)
-    {
-        return Err("can be written by others; take the right away (chmod go-w)".to_owned());
+    if Mode::from_bits_truncate(stat.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
+        reasons.push("can be written by others; take the right away (chmod go-w)".to_owned());
     }
-    Ok(())
+    reasons
 }
 
-fn real_path(file: &OwnedFd) -> io::Result<PathBuf> {
-    use std::os::fd::AsRawFd;
-    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+/// Whether an open file is root's or `own`'s, and nobody else's to write.
+///
+/// # Errors
+/// Why not, in words.
+pub fn belongs(file: impl AsFd, own: Uid) -> Result<(), String> {
+    let stat = fstat(file).map_err(|errno| errno.desc().to_owned())?;
+    owner_reasons(&stat, own).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Opens a plain file of our own in a directory in trusted hands, under its name there, and makes it (mode
+/// 0600) with `OFlag::O_CREAT`. No link is followed, nothing waits for a FIFO's other end.
+///
+/// # Errors
+/// As open(2), or what it is instead.
+pub fn open_own(directory: impl AsFd, name: &str, flags: OFlag, own: Uid) -> io::Result<OwnedFd> {
+    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| match errno {
+        Errno::ELOOP => io::Error::other("is a symbolic link; remove it"),
+        Errno::ENXIO => io::Error::other("is not a plain file; remove it"),
+        errno => errno.into(),
+    })?;
+    let stat = fstat(&file)?;
+    if kind(&stat) != SFlag::S_IFREG {
+        return Err(io::Error::other("is not a plain file; remove it"));
+    }
+    if stat.st_nlink > 1 {
+        return Err(io::Error::other("has a second name (a hard link); remove it"));
+    }
+    belongs(&file, own).map_err(|reason| io::Error::other(format!("{reason}; or remove it")))?;
+    Ok(file)
 }
 
 /// Opens one of our own programs for execution: of root or of `owner`, not writable by others.
@@ -285,8 +332,10 @@ pub fn open_helper(path: &Path, owner: Uid) -> Result<OwnedFd, FileError> {
     if kind(&stat) != SFlag::S_IFREG {
         return Err(FileError::words(path, "is not a plain file"));
     }
-    judge_owner(&stat, owner, false).map_err(|error| FileError::words(path, error))?;
-    Ok(file)
+    match owner_reasons(&stat, owner).first() {
+        Some(reason) => Err(FileError::words(path, reason)),
+        None => Ok(file),
+    }
 }
 
 /// Whose a file is.
@@ -297,16 +346,21 @@ pub fn owner(path: &Path) -> io::Result<Uid> {
     Ok(Uid(nix::sys::stat::stat(path)?.st_uid))
 }
 
+/// Takes all rights from everybody but the owner.
+///
+/// # Errors
+/// As fchmod(2).
+pub fn make_private(file: impl AsFd) -> io::Result<()> {
+    Ok(fchmod(file, Mode::S_IRUSR | Mode::S_IWUSR)?)
+}
+
 /// Takes the lock of this directory, which says that its supervisor runs; it ends with the process.
 ///
 /// # Errors
-/// `Ok(None)` when another holds it; as open(2) and flock(2).
-pub fn lock(path: &Path) -> io::Result<Option<nix::fcntl::Flock<OwnedFd>>> {
+/// `Ok(None)` when another holds it; as [`open_own`] and flock(2).
+pub fn lock(directory: impl AsFd, name: &str, own: Uid) -> io::Result<Option<nix::fcntl::Flock<OwnedFd>>> {
     use nix::fcntl::{Flock, FlockArg};
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .mode(Mode::S_IRUSR | Mode::S_IWUSR);
-    let file = openat2(AT_FDCWD, path, how)?;
+    let file = open_own(directory, name, OFlag::O_RDWR | OFlag::O_CREAT, own)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -332,8 +386,20 @@ mod tests {
         (directory, log)
     }
 
+    fn own() -> Uid {
+        super::super::account::own_uid()
+    }
+
+    fn trusted(path: &Path) -> Place {
+        match place(path, own()) {
+            Ok(Found::Trusted(place)) => place,
+            Ok(Found::Others(doubt)) => panic!("{doubt}"),
+            Err(error) => panic!("{}", error.error),
+        }
+    }
+
     fn open(path: &Path) -> Result<OwnedFd, String> {
-        place(path).and_then(|place| place.open_log(None)).map_err(|error| error.error)
+        trusted(path).open_log(None).map_err(|error| error.error)
     }
 
     #[test]
@@ -358,7 +424,7 @@ mod tests {
         let (_directory, log) = temporary();
         for n in 1..=5 {
             std::fs::write(&log, n.to_string()).expect("write");
-            place(&log).and_then(|p| p.rotate(3)).expect("rotates");
+            trusted(&log).rotate(3).expect("rotates");
         }
         let read = |n: u32| std::fs::read_to_string(format!("{}.{n}", log.display())).ok();
         assert_eq!([read(1), read(2), read(3), read(4)], [Some("5".into()), Some("4".into()), Some("3".into()), None]);
@@ -369,7 +435,7 @@ mod tests {
     fn a_configuration_that_others_can_write_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let (directory, file) = temporary();
-        let own = super::super::account::own_uid();
+        let own = own();
         std::fs::write(&file, "x = 1").expect("write");
         assert_eq!(read_trusted(&file, own), Ok("x = 1".to_owned()));
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).expect("chmod");
@@ -377,5 +443,29 @@ mod tests {
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("chmod");
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
         assert!(read_trusted(&file, own).is_err_and(|e| e.contains("directory")));
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).expect("chmod");
+        let both = read_trusted(&file, own).expect_err("refused");
+        assert!(both.contains("(chmod go-w)") && both.contains("; and its directory"), "{both}");
+    }
+
+    #[test]
+    fn a_file_of_our_own_is_opened_only_if_it_is_a_plain_one_of_ours() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let held = directory::trusted(directory.path(), own()).expect("trusted");
+        let open = |name: &str, flags| open_own(&held, name, flags, own()).map(drop).map_err(|e| e.to_string());
+        let make = OFlag::O_RDWR | OFlag::O_CREAT;
+        assert_eq!(open("new", make), Ok(()));
+        std::os::unix::fs::symlink("new", directory.path().join("link")).expect("symlink");
+        nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).expect("mkfifo");
+        std::fs::write(directory.path().join("one"), "").expect("write");
+        std::fs::hard_link(directory.path().join("one"), directory.path().join("two")).expect("link");
+        for (name, words) in [("link", "symbolic link"), ("fifo", "not a plain"), ("two", "hard link")] {
+            assert!(open(name, make).is_err_and(|error| error.contains(words)), "{name}");
+        }
+        assert!(open("fifo", OFlag::O_WRONLY).is_err_and(|error| error.contains("not a plain")), "nobody reads it");
+        if own().is_root() {
+            std::os::unix::fs::chown(directory.path().join("new"), Some(12345), None).expect("chown");
+            assert!(open("new", make).is_err_and(|error| error.contains("belongs to uid 12345")));
+        }
     }
 }
