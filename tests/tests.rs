@@ -24,6 +24,7 @@ mod stops;
 mod structure;
 mod support;
 mod tty;
+mod varlink;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -59,6 +60,7 @@ fn main() {
         stops::trials(),
         structure::trials(),
         tty::trials(),
+        varlink::trials(),
     ];
     let trials: Vec<Trial> = modules.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

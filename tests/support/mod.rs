@@ -8,6 +8,7 @@ pub mod proc;
 pub mod supervisor;
 pub mod terminal;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Trial};
@@ -27,6 +28,10 @@ pub enum Need {
     Landlock,
     /// User namespaces that an ordinary user may make.
     UserNamespaces,
+    /// An interpreter of Python 3.
+    Python,
+    /// The test's own Python ([`python`]) with this package.
+    PythonPackage(&'static str),
 }
 
 impl Need {
@@ -36,6 +41,10 @@ impl Need {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
             Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
+            Self::Python => (!imports(Path::new("python3"), "json")).then(|| "needs python3".to_owned()),
+            Self::PythonPackage(package) => (!imports(&python(), package)).then(|| {
+                format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
+            }),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
         }
     }
@@ -64,6 +73,18 @@ fn has_user_namespaces() -> bool {
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--map-root-user", "true"])
         .stderr(std::process::Stdio::null())
         .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// The Python with the packages that tests use: `TASKMASTER_TEST_PYTHON`, else where `.ci/run` makes it.
+pub fn python() -> PathBuf {
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-python/bin/python3");
+    std::env::var_os("TASKMASTER_TEST_PYTHON").map_or_else(|| made.into(), PathBuf::from)
+}
+
+fn imports(python: &Path, package: &str) -> bool {
+    let mut command = std::process::Command::new(python);
+    let tried = command.args(["-c", &format!("import {package}")]).stderr(std::process::Stdio::null()).status();
     tried.is_ok_and(|status| status.success())
 }
 

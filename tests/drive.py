@@ -5,9 +5,7 @@ import sys
 import varlink
 
 with varlink.Client.new_with_address("unix:" + sys.argv[1]) as client:
-    info = client.get_service_info() if hasattr(client, "get_service_info") else None
-    interfaces = [interface.name for interface in client.get_interfaces().values()] if hasattr(
-        client.get_interfaces(), "values") else list(client.get_interfaces())
+    interfaces = client.get_interfaces()
     for name in ("org.varlink.service", "io.taskmaster.Control", "io.systemd.service"):
         assert name in interfaces, interfaces
 
