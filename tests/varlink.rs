@@ -77,11 +77,8 @@ fn service_manager() {
         assert_eq!(answer["error"], format!("org.varlink.service.{error}"), "{method}");
         assert!(answer["parameters"][named].is_string(), "{answer}");
     }
-    let described = call(
-        &supervisor,
-        "org.varlink.service.GetInterfaceDescription",
-        json!({ "interface": "io.systemd.service" }),
-    );
+    let described =
+        call(&supervisor, "org.varlink.service.GetInterfaceDescription", json!({ "interface": "io.systemd.service" }));
     let text = described["parameters"]["description"].as_str().expect("a description");
     assert!(text.contains("interface io.systemd.service\n") && text.contains("method Reload() -> ()"), "{text}");
 }

@@ -53,7 +53,9 @@ fn suggestions(words: &[String], names: impl FnOnce(Option<PathBuf>, Names) -> V
 /// What a command or an option of this command is for.
 fn meaning(place: &clap::Command, word: &str) -> String {
     let text = match word.strip_prefix("--") {
-        Some(long) => place.get_arguments().find(|option| option.get_long() == Some(long)).and_then(clap::Arg::get_help),
+        Some(long) => {
+            place.get_arguments().find(|option| option.get_long() == Some(long)).and_then(clap::Arg::get_help)
+        }
         None => place.find_subcommand(word).and_then(clap::Command::get_about),
     };
     text.map(ToString::to_string).unwrap_or_default()
