@@ -20,11 +20,11 @@ with varlink.Client.new_with_address("unix:" + sys.argv[1]) as client:
 
     with client.open("io.taskmaster.Control") as control:
         (web,) = control.Status(["web"])["processes"]
-        assert web["state"] == "RUNNING" and web["last_exit"] is None, web
+        assert web["state"] == "RUNNING" and web.get("last_exit") is None, web
         assert control.Status()["processes"][0]["process"] == "web"
 
         (result,) = control.Restart(selectors=["web"])["results"]
-        assert result == {"process": "web", "outcome": "started", "detail": None}, result
+        assert (result["process"], result["outcome"]) == ("web", "started"), result
         assert control.Status(["web"])["processes"][0]["pid"] != web["pid"]
 
         try:

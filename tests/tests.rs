@@ -7,6 +7,7 @@ mod alert_settings;
 mod alerts;
 mod authority;
 mod check;
+mod completions;
 mod control;
 mod demo;
 mod failures;
@@ -44,6 +45,7 @@ fn main() {
         alerts::trials(),
         authority::trials(),
         check::trials(),
+        completions::trials(),
         control::trials(),
         demo::trials(),
         failures::trials(),

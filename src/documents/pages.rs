@@ -221,6 +221,19 @@ pub fn configuration() -> String {
             page.item(&keys(row), &described(row));
         }
     }
+    page.section("RESTRICTED PATHS");
+    page.paragraph(
+        "`restrict_paths` leaves a program, and all it starts, these files and directories with all beneath them. A \
+         path that begins with `-` may be missing.",
+    );
+    page.item("`read`", "Files are read, directories listed.");
+    page.item("`write`", "The same, and files are written, made, removed, renamed, sockets connected to.");
+    page.item("`execute`", "Files are read and executed: the command, its interpreter, its loader and libraries.");
+    page.item(
+        "`on_unsupported`",
+        "`\"refuse\"`: without a kernel that enforces it the start fails. `\"best-effort\"`: it starts with what the \
+         kernel can do, and each start is a `process.unrestricted` event. Default: `\"refuse\"`.",
+    );
     page.section("EXAMPLE");
     page.lines(
         "[supervisor]\nlog_dir = \"/var/log/taskmaster\"\n\n[programs.web]\ncmd = \"/usr/local/bin/web --port 8080\"\n\

@@ -28,6 +28,8 @@ pub enum Need {
     Landlock,
     /// User namespaces that an ordinary user may make.
     UserNamespaces,
+    /// A program on the search path.
+    Program(&'static str),
     /// An interpreter of Python 3.
     Python,
     /// The test's own Python ([`python`]) with this package.
@@ -41,6 +43,7 @@ impl Need {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
             Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
+            Self::Program(name) => (!is_on_path(name)).then(|| format!("needs {name}")),
             Self::Python => (!imports(Path::new("python3"), "json")).then(|| "needs python3".to_owned()),
             Self::PythonPackage(package) => (!imports(&python(), package)).then(|| {
                 format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
@@ -80,6 +83,11 @@ fn has_user_namespaces() -> bool {
 pub fn python() -> PathBuf {
     let made = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-python/bin/python3");
     std::env::var_os("TASKMASTER_TEST_PYTHON").map_or_else(|| made.into(), PathBuf::from)
+}
+
+fn is_on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 fn imports(python: &Path, package: &str) -> bool {
