@@ -207,7 +207,8 @@ pub fn configuration() -> String {
     page.paragraph(&format!(
         "`{CONFIG_FILE}`, in TOML; for an ordinary user `$XDG_CONFIG_HOME/taskmaster/taskmaster.toml` comes first. It \
          belongs to root or the user who starts the supervisor, and nobody else can write it. `taskmasterd check` \
-         tells every fault at once; `taskmasterctl reload` applies a changed file, and one with a fault changes nothing."
+         tells every fault at once; `taskmasterctl reload` applies a changed file, and one with a fault changes \
+         nothing."
     ));
     page.paragraph(
         "In `cmd`, `env`, `workingdir`, `stdout`, `stderr` and `restrict_paths` are filled in: `${program}`, \
@@ -282,7 +283,8 @@ pub fn events() -> String {
     );
     page.section("KINDS");
     for kind in Kind::ALL {
-        page.item(&format!("`{kind}` ({})", kind.severity().word().to_lowercase()), meaning(*kind));
+        let severity = serde_json::to_value(kind.severity()).expect("a word");
+        page.item(&format!("`{kind}` ({})", severity.as_str().expect("a word")), meaning(*kind));
     }
     page.section("FACTS");
     page.paragraph("Each only where it applies, in JSON under these names:");
