@@ -21,12 +21,16 @@
 //! - `supervisor`, `spawner`, `logger`, `notifier`, `ctl`: the five programs. They share no memory and
 //!   import nothing of each other.
 //!
+//! And `documents`, tests only: the man pages and tables that are made from the code.
+//!
 //! A start, for example: `policy::lifecycle` says *spawn*, `supervisor::core` asks, `spawner::start`
 //! becomes the program, `supervisor::clones` hears how it went, and `policy::lifecycle` decides again.
 
 mod alert;
 mod config;
 mod ctl;
+#[cfg(test)]
+mod documents;
 mod logger;
 mod model;
 mod notifier;

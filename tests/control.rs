@@ -114,7 +114,7 @@ fn introspection() {
     let info = supervisor.call("org.varlink.service.GetInfo", json!({}))["parameters"].clone();
     assert_eq!(info["product"], "taskmasterd");
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(info["interfaces"], json!(["org.varlink.service", "io.taskmaster.Control"]));
+    assert_eq!(info["interfaces"], json!(["org.varlink.service", "io.taskmaster.Control", "io.systemd.service"]));
     for field in ["vendor", "url"] {
         assert!(info[field].is_string(), "{info}");
     }

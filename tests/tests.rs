@@ -13,6 +13,7 @@ mod alerts_syslog;
 mod alerts_webhook;
 mod authority;
 mod check;
+mod completions;
 mod control;
 mod demo;
 mod failures;
@@ -31,6 +32,7 @@ mod structure;
 mod support;
 mod trust;
 mod tty;
+mod varlink;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -60,6 +62,7 @@ pub fn all() -> Vec<Trial> {
         alerts::trials(),
         authority::trials(),
         check::trials(),
+        completions::trials(),
         control::trials(),
         demo::trials(),
         failures::trials(),
@@ -77,6 +80,7 @@ pub fn all() -> Vec<Trial> {
         structure::trials(),
         trust::trials(),
         tty::trials(),
+        varlink::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -23,6 +23,12 @@ pub fn rules(item: Item<'_>) -> Option<Vec<Allow>> {
 
 fn rule(item: Item<'_>) -> Option<Allow> {
     let mut table = item.table("in [[control.allow]]")?;
+    let rule = read(&mut table);
+    table.finish();
+    rule
+}
+
+pub fn read(table: &mut Table<'_>) -> Option<Allow> {
     let users = table.take("users", values::accounts);
     let groups = table.take("groups", values::accounts);
     let programs = table.take("programs", programs);
@@ -38,7 +44,7 @@ fn rule(item: Item<'_>) -> Option<Allow> {
     if verbs.is_absent() {
         table.lacks("this [[control.allow]] has no `verbs`", "add: verbs = [\"status\", \"restart\"]");
     }
-    warn_of_no_effect(&table, &programs, &verbs);
+    warn_of_no_effect(table, &programs, &verbs);
     let is_faulty = matches!(users, Given::Faulty) || matches!(groups, Given::Faulty);
     let programs = match programs {
         Given::Absent => vec![Pattern::new(EVERY_PROGRAM).ok()?],
@@ -51,7 +57,6 @@ fn rule(item: Item<'_>) -> Option<Allow> {
         programs,
         verbs: verbs.or_default(BTreeSet::new()),
     };
-    table.finish();
     let is_whole = !is_faulty && !names_nobody && !rule.programs.is_empty() && !rule.verbs.is_empty();
     is_whole.then_some(rule)
 }

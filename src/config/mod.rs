@@ -4,7 +4,7 @@
 //! `table` reads a table key by key with the readers of `values` and `expand`; `program` has the keys of
 //! a program and merges them with `[defaults]`; `allow` has the rules of who may command, `notify` how
 //! people are told; `check` judges what concerns several programs. None of them stops at a fault: each
-//! reports to the sink of `fault` and goes on.
+//! reports to the sink of `fault` and goes on. `reference` is what the documents say of each key.
 //!
 //! Nothing here touches a file: [`Files`] reads them (and checks who owns them), [`Environment`] is what
 //! is known of the machine.
@@ -20,6 +20,8 @@ mod include;
 mod notify;
 mod program;
 mod quantity;
+#[cfg(test)]
+pub mod reference;
 mod syntax;
 mod table;
 #[cfg(test)]
@@ -393,10 +395,11 @@ fn home_of(key: &str) -> Option<&'static str> {
             table.known().contains(&key)
         })
     };
-    let homes: [(&str, Reader); 3] = [
+    let homes: [(&str, Reader); 4] = [
         ("[programs.NAME] or [defaults]", |table| drop(Keys::take(table))),
         ("[supervisor]", |table| drop(supervisor(table))),
         ("[control]", |table| drop(control(table, Path::new("")))),
+        ("[[control.allow]]", |table| drop(allow::read(table))),
     ];
     homes.into_iter().chain(notify::homes()).find(|(_, read)| knows(*read)).map(|(home, _)| home)
 }

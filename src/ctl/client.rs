@@ -61,7 +61,8 @@ impl ClientError {
                 | Refusal::Failed { .. }
                 | Refusal::Busy { .. }
                 | Refusal::MethodNotFound { .. }
-                | Refusal::InterfaceNotFound { .. },
+                | Refusal::InterfaceNotFound { .. }
+                | Refusal::MethodNotImplemented { .. },
             ) => 1,
             Self::Io(_) | Self::TooLong | Self::Nonsense(_) | Self::Unknown(_) | Self::Interrupted => 1,
         }
@@ -132,7 +133,9 @@ fn refused(f: &mut fmt::Formatter<'_>, refusal: &Refusal) -> fmt::Result {
         Refusal::InvalidParameter { parameter, message: None } => {
             write!(f, "the supervisor does not accept `{}`", escaped(parameter))
         }
-        Refusal::MethodNotFound { method: name } | Refusal::InterfaceNotFound { interface: name } => {
+        Refusal::MethodNotFound { method: name }
+        | Refusal::InterfaceNotFound { interface: name }
+        | Refusal::MethodNotImplemented { method: name } => {
             write!(f, "this supervisor does not know {}", escaped(name))
         }
     }

@@ -66,7 +66,8 @@ fn candidates_of(
     }
 }
 
-fn options(sub: &Command) -> Vec<String> {
+/// The options that a command shows.
+pub fn options(sub: &Command) -> Vec<String> {
     let visible = sub.get_arguments().filter(|argument| !argument.is_hide_set());
     visible.filter_map(|argument| argument.get_long().map(|long| format!("--{long}"))).collect()
 }

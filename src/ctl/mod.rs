@@ -3,11 +3,11 @@
 //!
 //! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
 //! with `show`, `security`, `results`, `stream`, `notify` and `grid` for what is printed; `shell`, `complete`, `history` and `watch` are
-//! the shell; `zone` is the time of day where the user is.
+//! the shell; `suggest` is for the completions of other shells; `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
 mod client;
-mod command;
+pub mod command;
 mod complete;
 mod connect;
 mod fault;
@@ -21,6 +21,7 @@ mod security;
 mod shell;
 mod show;
 mod stream;
+mod suggest;
 mod usage;
 mod watch;
 mod zone;
@@ -39,6 +40,10 @@ use screen::Screen;
 pub fn taskmasterctl() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut screen = Screen::standard();
+    if words.first().is_some_and(|word| word == suggest::VERB) {
+        let words: Vec<String> = words[1..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        return ExitCode::from(suggest::run(&words, &mut screen));
+    }
     let code = match command::parse_command_line(&words) {
         Ok(line) => start(line, &mut screen),
         Err(fault) => screen.fault(&fault),

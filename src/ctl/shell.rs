@@ -375,7 +375,7 @@ fn quickly(connector: &Connector) -> Result<Vec<Process>, ClientError> {
 }
 
 /// The names that a line can be completed with now.
-fn names(connector: &Connector, kind: Names) -> Result<Vec<String>, ClientError> {
+pub fn names(connector: &Connector, kind: Names) -> Result<Vec<String>, ClientError> {
     let client = || Ok::<_, ClientError>(Client::new(connector.connect()?, None).with_patience(PATIENCE));
     let queue = || client()?.call::<NotifyQueueReply>(Method::NotifyQueue, &NoParameters {});
     Ok(match kind {

@@ -411,6 +411,9 @@ pub enum Refusal {
     MethodNotFound { method: String },
     #[serde(rename = "org.varlink.service.InterfaceNotFound")]
     InterfaceNotFound { interface: String },
+    /// It is part of an interface, and not of this program.
+    #[serde(rename = "org.varlink.service.MethodNotImplemented")]
+    MethodNotImplemented { method: String },
 }
 
 /// The interface in varlink's language.
@@ -556,6 +559,7 @@ type Event (
   tries_max: ?int,
   stage: ?string,
   errno: ?int,
+  channel: ?string,
   message: ?string
 )
 
@@ -644,6 +648,10 @@ error ShuttingDown ()
 error Failed (message: string)
 error Busy (message: string)
 ";
+
+#[cfg(test)]
+#[path = "description_tests.rs"]
+mod description_tests;
 
 #[cfg(test)]
 mod tests {

@@ -76,3 +76,19 @@ error MethodNotFound (method: string)
 error MethodNotImplemented (method: string)
 error InvalidParameter (parameter: string)
 ";
+
+/// What any service manager can ask of a service, as systemd defines it (io.systemd.service).
+pub const SYSTEMD_INTERFACE: &str = "io.systemd.service";
+pub const SYSTEMD_DESCRIPTION: &str = "\
+# What a service manager can ask of this service, as systemd defines it.
+interface io.systemd.service
+
+# Answers as soon as the service can.
+method Ping() -> ()
+
+# Reads the configuration again, as io.taskmaster.Control.Reload, with the same errors.
+method Reload() -> ()
+
+# Not implemented: what is logged is said in the configuration.
+method SetLogLevel(level: ?int) -> ()
+";

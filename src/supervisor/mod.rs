@@ -20,7 +20,7 @@ mod hear;
 mod journal;
 mod leftovers;
 mod load;
-mod options;
+pub mod options;
 mod orders;
 mod output;
 mod permit;

@@ -11,6 +11,7 @@ pub mod servers;
 pub mod supervisor;
 pub mod terminal;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Trial};
@@ -37,6 +38,10 @@ pub enum Need {
     Rsyslog,
     Journald,
     Alertmanager,
+    /// A program on the search path.
+    Program(&'static str),
+    /// The test's own Python ([`python`]) with this package.
+    PythonPackage(&'static str),
 }
 
 impl Need {
@@ -46,6 +51,10 @@ impl Need {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
             Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
+            Self::Program(name) => (!is_on_path(name)).then(|| format!("needs {name}")),
+            Self::PythonPackage(package) => (!imports(&python(), package)).then(|| {
+                format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
+            }),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
             server => servers::missing(server),
         }
@@ -75,6 +84,23 @@ fn has_user_namespaces() -> bool {
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--user", "--map-root-user", "true"])
         .stderr(std::process::Stdio::null())
         .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// The Python with the packages that tests use: `TASKMASTER_TEST_PYTHON`, else where `.ci/run` makes it.
+pub fn python() -> PathBuf {
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-python/bin/python3");
+    std::env::var_os("TASKMASTER_TEST_PYTHON").map_or_else(|| made.into(), PathBuf::from)
+}
+
+fn is_on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
+fn imports(python: &Path, package: &str) -> bool {
+    let mut command = std::process::Command::new(python);
+    let tried = command.args(["-c", &format!("import {package}")]).stderr(std::process::Stdio::null()).status();
     tried.is_ok_and(|status| status.success())
 }
 

@@ -17,19 +17,18 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, DESCRIPTION, EventsCall, EventsReply, INTERFACE, Method, NoParameters,
-    Outcome, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall,
-    VersionReply,
+    ChangeCall, ChangeReply, ChangeResult, EventsCall, EventsReply, INTERFACE, Method, NoParameters, Outcome, Refusal,
+    ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
-use crate::protocol::varlink::{Reply, SERVICE_DESCRIPTION, SERVICE_INTERFACE};
+use crate::protocol::varlink::Reply;
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, notify, security, view};
+use super::{Request, notify, security, service, view};
 
 /// How many past events a client gets that names no number.
 const EVENTS_BY_DEFAULT: usize = 20;
@@ -53,7 +52,7 @@ pub fn handle(core: &mut Core, request: Request) {
                 Some(method) => dispatch(core, &caller, method, call.parameters, call.more),
                 None => Err(Refusal::MethodNotFound { method: call.method }),
             },
-            None => service(&call.method, call.parameters).map(Some),
+            None => service::call(core, &caller.peer, &call.method, call.parameters).map(Some),
         }
     });
     match answer {
@@ -113,9 +112,12 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
     }
 }
 
-/// The parameters of a call. None at all are an empty object.
+/// The parameters of a call. None at all are an empty object, and one that is null is not there.
 pub(super) fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Refusal> {
-    let parameters = if parameters.is_null() { Value::Object(serde_json::Map::new()) } else { parameters };
+    let mut parameters = if parameters.is_null() { Value::Object(serde_json::Map::new()) } else { parameters };
+    if let Value::Object(members) = &mut parameters {
+        members.retain(|_, value| !value.is_null());
+    }
     serde_json::from_value(parameters).map_err(|error| {
         let message = error.to_string();
         // serde names the member in backquotes; varlink wants it alone.
@@ -131,33 +133,6 @@ pub(super) fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
 
 pub(super) fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
     Refusal::InvalidParameter { parameter: parameter.to_owned(), message: Some(message.into()) }
-}
-
-/// The interface that every varlink service has.
-fn service(method: &str, parameters: Value) -> Result<Reply, Refusal> {
-    match method.strip_prefix(SERVICE_INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
-        Some("GetInfo") => Ok(Reply::done(serde_json::json!({
-            "vendor": "Taskmaster",
-            "product": "taskmasterd",
-            "version": env!("CARGO_PKG_VERSION"),
-            "url": "",
-            "interfaces": [SERVICE_INTERFACE, INTERFACE],
-        }))),
-        Some("GetInterfaceDescription") => {
-            let interface = parameters.get("interface").and_then(Value::as_str).unwrap_or_default();
-            let description = match interface {
-                INTERFACE => DESCRIPTION,
-                SERVICE_INTERFACE => SERVICE_DESCRIPTION,
-                other => return Err(Refusal::InterfaceNotFound { interface: other.to_owned() }),
-            };
-            Ok(Reply::done(serde_json::json!({ "description": description })))
-        }
-        Some(_) => Err(Refusal::MethodNotFound { method: method.to_owned() }),
-        None => match method.rsplit_once('.') {
-            Some((interface, _)) => Err(Refusal::InterfaceNotFound { interface: interface.to_owned() }),
-            None => Err(Refusal::MethodNotFound { method: method.to_owned() }),
-        },
-    }
 }
 
 /// The processes that a command names, of those that the caller sees: it must name some, and the caller

@@ -9,6 +9,7 @@ mod denials;
 pub mod notify;
 mod room;
 mod security;
+mod service;
 pub mod view;
 pub mod waiters;
 
