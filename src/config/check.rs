@@ -70,6 +70,7 @@ pub fn log_files(
         (tidy(&control.socket), "control socket"),
         (tidy(&supervisor.runtime_dir.join("lock")), "lock"),
         (tidy(&supervisor.state_dir.join("shell_history")), "shell history"),
+        (tidy(&supervisor.state_dir.join("by_hand")), "memory of what was stopped by hand"),
     ];
     let mut places: Vec<(PathBuf, &Program, Place<'_>)> = Vec::new();
     let mut writers: BTreeMap<PathBuf, (&Option<Account>, &Program)> = BTreeMap::new();

@@ -59,6 +59,20 @@ impl Config {
         Some(Section { table: name.map(str::to_owned), program, on_disk, settings: own })
     }
 
+    /// The settings of no program that differ: `supervisor.remember`, `notify.rules`.
+    pub fn differing_settings(&self, new: &Self) -> Vec<String> {
+        let mut differing = Vec::new();
+        let entries = |config: &Self| {
+            [("supervisor", supervisor(config)), ("control", control(config)), ("notify", notify(config))]
+        };
+        for ((table, old), (_, new)) in entries(self).into_iter().zip(entries(new)) {
+            let added = new.iter().filter(|(key, _)| !old.iter().any(|(known, _)| known == key));
+            let changed = old.iter().filter(|entry| !new.contains(entry));
+            differing.extend(changed.chain(added).map(|(key, _)| format!("{table}.{key}")));
+        }
+        differing
+    }
+
     fn settings(&self, table: Table<'_>) -> Option<Vec<Setting>> {
         let origins = &self.origins;
         Some(match table {
@@ -267,10 +281,8 @@ fn of_email(email: &Email) -> Vec<Key> {
 }
 
 fn of_webhook(webhook: &Webhook) -> Vec<Key> {
-    let shown = webhook.shown();
-    let url = if shown.len() < webhook.url.len() { format!("{shown}/{}", settings::HIDDEN) } else { shown.to_owned() };
     vec![
-        ("url", json!(url)),
+        ("url", json!(webhook.url)),
         ("format", json!(webhook.format)),
         ("ca_file", authorities(webhook.ca.as_ref())),
         ("output_lines", json!(webhook.output_lines)),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::capability::CapabilitySet;
 use super::id::ProgramName;
+use super::notify::shown_url;
 use super::program::{
     AutoRestart, Backoff, ErrorOutput, InheritEnv, IoPriority, Limit, ListedPath, Output, Program, RestrictPaths,
 };
@@ -250,6 +251,11 @@ fn backoff(backoff: &Backoff) -> Value {
 pub fn hidden(key: &str, value: Value) -> Value {
     match value {
         Value::String(_) if key.strip_prefix("env.").is_some_and(is_called_secret) => json!(HIDDEN),
+        // The path of a webhook is what lets somebody use it.
+        Value::String(url) if key.starts_with("webhooks.") && key.ends_with(".url") => {
+            let shown = shown_url(&url);
+            json!(if shown.len() < url.len() { format!("{shown}/{HIDDEN}") } else { url })
+        }
         Value::String(text) => json!(without_password(&text)),
         Value::Array(words) if key == "cmd" => {
             let mut behind_option = false;

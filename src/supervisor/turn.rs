@@ -100,6 +100,7 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
+        self.keep_will();
         self.tend_secrets(now);
         self.time_out_sendmails(now);
         self.time_out_questions(now);

@@ -2,6 +2,7 @@
 
 use crate::model::exit::ExitStatus;
 use crate::model::id::{Pid, ProcessId};
+use crate::model::state::{State, Wanted};
 use crate::model::time::{Moment, WallTime};
 use crate::policy::fleet::Member;
 use crate::protocol::control::{LastExit, Process};
@@ -21,7 +22,14 @@ impl Clocks {
 }
 
 /// One process.
-pub fn process(id: &ProcessId, member: &Member, pid: Option<Pid>, own_user: &str, clocks: Clocks) -> Process {
+pub fn process(
+    id: &ProcessId,
+    member: &Member,
+    pid: Option<Pid>,
+    own_user: &str,
+    remembered: Option<Wanted>,
+    clocks: Clocks,
+) -> Process {
     let life = &member.life;
     let state = life.state();
     let user = member.program.exec.user.as_ref().map_or_else(|| own_user.to_owned(), ToString::to_string);
@@ -38,8 +46,13 @@ pub fn process(id: &ProcessId, member: &Member, pid: Option<Pid>, own_user: &str
         uptime_seconds: life.since.map(|since| seconds(clocks.now.since(since))),
         restarts: life.restarts,
         last_exit: life.last_exit.map(|(status, at)| last_exit(status, clocks.wall_of(at))),
-        reason: life.reason.clone(),
+        reason: life.reason.clone().or_else(|| by_hand(state, remembered)),
     }
+}
+
+/// Why something is down that would run by its configuration.
+fn by_hand(state: State, remembered: Option<Wanted>) -> Option<String> {
+    (state.is_at_rest() && remembered == Some(Wanted::Down)).then(|| "stopped by hand, remembered".to_owned())
 }
 
 /// Seconds to the millisecond.
