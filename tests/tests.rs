@@ -10,12 +10,14 @@ mod check;
 mod control;
 mod demo;
 mod failures;
+mod in_force;
 mod lies;
 mod main_job;
 mod neighbours;
 mod output;
 mod privileges;
 mod reload;
+mod remember;
 mod restrict;
 mod sandbox;
 mod security;
@@ -46,12 +48,14 @@ fn main() {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        in_force::trials(),
         lies::trials(),
         main_job::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        remember::trials(),
         restrict::trials(),
         sandbox::trials(),
         security::trials(),

@@ -52,6 +52,11 @@ pub fn run(file: &Path, json: bool, screen: &mut Screen) -> Result<u8, Failure> 
     Ok(code)
 }
 
+/// The shell on the supervisor's terminal is confined: a program that it executed would be its end.
+pub fn refuse(screen: &mut Screen) -> u8 {
+    unable("this shell may open no file and run no program; use another terminal", screen)
+}
+
 fn unable(why: &str, screen: &mut Screen) -> u8 {
     screen.complain(&format!("taskmasterctl: {PROGRAM}, which checks configurations, cannot be run from here: {why}"));
     1

@@ -58,6 +58,7 @@ impl Session<'_> {
             }
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Config { selectors } => self.config(selectors, screen),
+            Action::Check { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(check::refuse(screen)),
             Action::Check { file } => check::run(file, self.json, screen),
             Action::Events { follow, since, selectors } => stream::events(self, screen, *follow, *since, selectors),
             Action::Notify { action } => notify::run(self, action, screen),

@@ -186,6 +186,8 @@ fn supervise(
             Ok(will) => fleet.will = will,
             Err(words) => forgotten = Some(words),
         }
+    } else {
+        remember::forget(&config.supervisor.state_dir);
     }
     let mut core = Core {
         reactor,

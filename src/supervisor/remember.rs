@@ -35,6 +35,11 @@ pub fn load(state_dir: &Path, own: Uid) -> Result<Will, String> {
     Will::parse(&text).map_err(|words| refused(&path, &words))
 }
 
+/// What stays would come true when it is wanted again, however long that is.
+pub fn forget(state_dir: &Path) {
+    let _ = std::fs::remove_file(path(state_dir));
+}
+
 fn refused(path: &Path, why: &str) -> String {
     format!(
         "{}: what was started and stopped by hand is not remembered, all starts as configured: {why}",
@@ -63,8 +68,7 @@ impl Core {
         if remember {
             self.fleet.will.mark_changed();
         } else {
-            // What stays would come true when it is wanted again, however long that is.
-            let _ = std::fs::remove_file(path(&self.config.supervisor.state_dir));
+            forget(&self.config.supervisor.state_dir);
         }
     }
 }
