@@ -141,7 +141,7 @@ fn hostile() {
     for (text, mode, words) in [
         ("\u{1b}[2J\u{0}", 0o600, "cut off"),
         ("stopped a:0\nrm -rf /\n", 0o600, "line 2 is no"),
-        ("stopped a:0\n", 0o666, "write"),
+        ("stopped a:0\n", 0o666, "written by others"),
         (&long, 0o600, "too large"),
     ] {
         write(&supervisor, text, mode);

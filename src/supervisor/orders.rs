@@ -164,6 +164,7 @@ impl Core {
         let programs = self.config.programs.clone();
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
+        self.keep_will();
         let messages = {
             let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)

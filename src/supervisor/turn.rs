@@ -97,10 +97,11 @@ impl Core {
             calls::handle(self, request);
         }
         self.digest();
+        // Whoever is answered can rely on it.
+        self.keep_will();
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
-        self.keep_will();
         self.tend_secrets(now);
         self.time_out_sendmails(now);
         self.time_out_questions(now);
