@@ -284,7 +284,7 @@ fn needs_restart() {
     std::fs::write(supervisor.config(), text).expect("write");
     let reloaded = supervisor.ctl(&["reload"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
-    assert!(reloaded.stdout.contains("supervisor.log_dir: needs a restart"), "{reloaded:?}");
+    assert!(reloaded.stderr.contains("supervisor.log_dir: needs a restart"), "{reloaded:?}");
     supervisor.wait_for_state("b", "RUNNING");
     assert_eq!(supervisor.pid_of("a"), before);
     assert!(supervisor.path("log/b.stdout.log").exists(), "the old one stays");

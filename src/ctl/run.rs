@@ -203,6 +203,11 @@ impl Session<'_> {
             true => results::plan(&reply, dry_run, screen),
             false => results::plan_lines(&reply.plan, dry_run),
         })?;
+        // supervisorctl has no line for it.
+        let untold = if screen.terminal { &[][..] } else { &reply.plan.needs_restart };
+        for setting in untold {
+            screen.complain(&format!("taskmasterctl: {} needs a restart of the supervisor", escaped(setting)));
+        }
         Ok(0)
     }
 
