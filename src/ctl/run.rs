@@ -206,7 +206,7 @@ impl Session<'_> {
         // supervisorctl has no line for it.
         let untold = if screen.terminal { &[][..] } else { &reply.plan.needs_restart };
         for setting in untold {
-            screen.complain(&format!("taskmasterctl: {} needs a restart of the supervisor", escaped(setting)));
+            screen.complain(&format!("taskmasterctl: {}: needs a restart of the supervisor", escaped(setting)));
         }
         Ok(0)
     }
