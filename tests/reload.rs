@@ -284,7 +284,7 @@ fn needs_restart() {
     std::fs::write(supervisor.config(), text).expect("write");
     let reloaded = supervisor.ctl(&["reload"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
-    assert!(reloaded.stdout.contains("supervisor.log_dir: needs a restart"), "{reloaded:?}");
+    assert!(reloaded.stderr.contains("supervisor.log_dir: needs a restart"), "{reloaded:?}");
     supervisor.wait_for_state("b", "RUNNING");
     assert_eq!(supervisor.pid_of("a"), before);
     assert!(supervisor.path("log/b.stdout.log").exists(), "the old one stays");
@@ -354,8 +354,10 @@ fn dry_run() {
     supervisor.configure(&[program("b", "env = { A = 1 }"), program("c", ""), program("d", "priority = 1")].concat());
     let expected = plan(&[("added", &["c"]), ("removed", &["a"]), ("restarted", &["b"]), ("changed", &["d"])]);
     assert_eq!(supervisor.call("Reload", json!({ "dry_run": true }))["parameters"]["plan"], expected);
+    let changes = json!([{ "program": "b", "keys": ["env.A"] }, { "program": "d", "keys": ["priority"] }]);
+    assert_eq!(supervisor.call("Reload", json!({ "dry_run": true }))["parameters"]["changes"], changes);
     let told = supervisor.ctl(&["reload", "--dry-run"]);
-    assert_eq!((told.code, told.stdout.as_str()), (0, "c: added\nb: restarted\na: removed\nd: changed\n"));
+    assert_eq!((told.code, told.stdout.as_str()), (0, "c: available\nb: changed\nd: changed\na: disappeared\n"));
     let pids = |all: &[Value]| {
         all.iter().map(|process| (process["process"].clone(), process["pid"].clone())).collect::<Vec<_>>()
     };
@@ -403,12 +405,12 @@ fn defaults() {
     let head = "include = [\"@dir@/conf.d/*.toml\"]\n".replace("@dir@", &supervisor.path("").display().to_string());
     let whole = head + &supervisor.read("taskmaster.toml");
     std::fs::write(supervisor.config(), whole).expect("write");
-    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: added\n");
+    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: added process group\n");
     supervisor.file("conf.d/c.toml", &program("c", "priority = 5"), 0o644);
-    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: changed\n");
+    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: updated process group\n");
     supervisor.file("conf.d/c.toml", "[programs.c]\ncmd = 5\n", 0o644);
     let broken = supervisor.ctl(&["reload"]);
     assert!(broken.code == 1 && broken.stderr.contains("conf.d/c.toml:2:7:"), "{broken:?}");
     std::fs::remove_file(supervisor.path("conf.d/c.toml")).expect("removes");
-    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: removed\n");
+    assert_eq!(supervisor.ctl(&["reload"]).stdout, "c: removed process group\n");
 }

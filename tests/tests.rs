@@ -17,12 +17,14 @@ mod completions;
 mod control;
 mod demo;
 mod failures;
+mod in_force;
 mod lies;
 mod main_job;
 mod neighbours;
 mod output;
 mod privileges;
 mod reload;
+mod remember;
 mod restrict;
 mod sandbox;
 mod security;
@@ -66,12 +68,14 @@ pub fn all() -> Vec<Trial> {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        in_force::trials(),
         lies::trials(),
         main_job::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),
         reload::trials(),
+        remember::trials(),
         restrict::trials(),
         sandbox::trials(),
         security::trials(),

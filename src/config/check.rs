@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::env_file::EnvFile;
 use super::fault::{Kind, Place, Sink};
 use super::notify::AlertTo;
+use super::origins::Written;
 use super::table::shown;
 use super::{Control, Environment, Supervisor};
 use crate::model::id::{Account, ProcessId};
@@ -20,6 +21,8 @@ pub const PROCESSES_MAX: u32 = 20_000;
 pub struct Placed<'a> {
     pub program: Program,
     pub header: Place<'a>,
+    /// Where each of its keys stands.
+    pub written: Written,
     pub group_name: Option<Place<'a>>,
     pub stdout: Option<Place<'a>>,
     pub stderr: Option<Place<'a>>,
@@ -67,6 +70,7 @@ pub fn log_files(
         (tidy(&control.socket), "control socket"),
         (tidy(&supervisor.runtime_dir.join("lock")), "lock"),
         (tidy(&supervisor.state_dir.join("shell_history")), "shell history"),
+        (tidy(&supervisor.state_dir.join("by_hand")), "memory of what was stopped by hand"),
     ];
     let mut places: Vec<(PathBuf, &Program, Place<'_>)> = Vec::new();
     let mut writers: BTreeMap<PathBuf, (&Option<Account>, &Program)> = BTreeMap::new();

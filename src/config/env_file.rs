@@ -20,6 +20,13 @@ pub struct EnvFile {
     pub may_be_missing: bool,
 }
 
+impl EnvFile {
+    /// As it stands in the configuration.
+    pub fn written(&self) -> String {
+        format!("{}{}", if self.may_be_missing { "-" } else { "" }, self.path.display())
+    }
+}
+
 /// The name of the file.
 pub fn name(item: Item<'_>) -> Option<EnvFile> {
     let written = text(item)?;

@@ -74,6 +74,11 @@ impl<'a> Place<'a> {
         format!("{}:{}", self.source.path.display(), self.source.line_at(self.start).0 + 1)
     }
 
+    /// Position of the file in the order of reading, and the line, from 1.
+    pub fn position(&self) -> (usize, usize) {
+        (self.source.index, self.source.line_at(self.start).0 + 1)
+    }
+
     pub fn text(&self) -> &'a str {
         self.source.text.get(self.start..self.end).unwrap_or_default()
     }

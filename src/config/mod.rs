@@ -16,8 +16,10 @@ mod confine;
 mod env_file;
 mod expand;
 mod fault;
+mod in_force;
 mod include;
 mod notify;
+mod origins;
 mod program;
 mod quantity;
 #[cfg(test)]
@@ -37,7 +39,9 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 pub use fault::{Fault, Faults};
+pub use in_force::Table as InForce;
 pub use notify::SecretFile;
+pub use origins::Origins;
 
 use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;
@@ -111,6 +115,8 @@ pub struct Config {
     pub warnings: Vec<Fault>,
     /// The files that were read, the top one first.
     pub files: Vec<PathBuf>,
+    /// Where in them each value stands.
+    pub origins: Origins,
 }
 
 /// `[supervisor]`.
@@ -122,6 +128,8 @@ pub struct Supervisor {
     pub state_dir: PathBuf,
     pub runtime_dir: PathBuf,
     pub shutdown_timeout: Duration,
+    /// What people start and stop stays so over a restart of the supervisor.
+    pub remember: bool,
 }
 
 /// `[control]`.
@@ -163,16 +171,37 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
         sections.take(table, Context { source, ..context });
     }
 
-    let supervisor = read_or_default(sections.supervisor, context, supervisor);
-    let control = read_or_default(sections.control, context, |table| control(table, &supervisor.runtime_dir));
-    let told = read_or_default(sections.notify, context, |table| notify::read(table, files));
-    let defaults = read_or_default(sections.defaults, context, Keys::take);
+    let mut origins = Origins::default();
+    let supervisor = read_or_default(sections.supervisor, context, |table| {
+        let read = supervisor(table);
+        origins.supervisor = table.written(|_| false);
+        read
+    });
+    let control = read_or_default(sections.control, context, |table| {
+        let read = control(table, &supervisor.runtime_dir);
+        origins.control = table.written(|_| false);
+        read
+    });
+    let told = read_or_default(sections.notify, context, |table| {
+        let read = notify::read(table, files);
+        origins.notify = table.written(|key| !matches!(key, "rate_limit"));
+        read
+    });
+    let defaults = read_or_default(sections.defaults, context, |table| {
+        let read = Keys::take(table);
+        origins.defaults = table.written(|key| key == "env");
+        read
+    });
     if sections.programs.is_empty() {
         sink.warn_absence(top, "no programs are configured");
     }
     let mut programs: Vec<Placed<'_>> =
         sections.programs.into_iter().filter_map(|header| program(&header, &defaults)).collect();
     programs.iter_mut().for_each(|placed| add_env_file(placed, files, sink));
+    for placed in &mut programs {
+        let env_file = placed.env_file.as_ref().map(|(file, _)| file.written());
+        origins.add_program(&placed.program.name, std::mem::take(&mut placed.written), env_file);
+    }
     told.judge(&programs, sink);
     check::group_names(&programs, sink);
     if check::process_count(&programs, sink) {
@@ -187,6 +216,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
         programs: programs.into_iter().map(|placed| placed.program).collect(),
         warnings: Vec::new(),
         files: std::iter::once(top).chain(&sources).map(|source| source.path.clone()).collect(),
+        origins,
     }
 }
 
@@ -277,6 +307,7 @@ fn supervisor(table: &mut Table<'_>) -> Supervisor {
         state_dir: table.take("state_dir", values::absolute_path).or_default(defaults.state_dir.clone()),
         runtime_dir: table.take("runtime_dir", values::absolute_path).or_default(defaults.runtime_dir.clone()),
         shutdown_timeout: table.take("shutdown_timeout", quantity::duration).or_default(Duration::from_secs(30)),
+        remember: table.take("remember", values::boolean).or_default(false),
         log_dir,
     }
 }
@@ -331,6 +362,7 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
         table.lacks(&message, "add: user = \"nobody\"   (or user = \"root\", if it really must be root)");
     }
     let place = table.header;
+    let written = table.written(|key| key == "env");
     table.finish();
     if let (Some(kept), Some(bounding)) = (
         keys.capabilities.or(&defaults.capabilities).value(),
@@ -357,6 +389,7 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
     Some(Placed {
         program: keys.resolve(defaults, &checked.ok()?, context.environment)?,
         header: place,
+        written,
         group_name: keys.group_name.or(&defaults.group_name).place(),
         stdout: keys.stdout.or(&defaults.stdout).place(),
         stderr: keys.stderr.or(&defaults.stderr).place(),

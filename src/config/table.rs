@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Environment;
 use super::fault::{Kind, Place, Sink, Source};
+use super::origins::Written;
 use super::words;
 use crate::model::text;
 
@@ -206,6 +207,20 @@ impl<'a> Table<'a> {
             None => super::home_of(name).map(|home| format!("it belongs in {home}")),
         };
         sink.report(place, Kind::Value, &message, help);
+    }
+
+    /// Where each key that was asked for stands. Of a table called so, each of its keys, as `env.LANG`.
+    pub fn written(&self, tables: impl Fn(&str) -> bool + Copy) -> Written {
+        let mut written = Written::default();
+        for (key, value) in self.entries {
+            let name = key.get_ref().as_ref();
+            let Some(known) = self.known.iter().find(|known| **known == name) else { continue };
+            match value.get_ref().as_table().filter(|_| tables(name)) {
+                Some(entries) => written.add_all(known, entries, self.context, tables),
+                None => written.add((*known).into(), self.context.place(key.span())),
+            }
+        }
+        written
     }
 
     pub fn known(&self) -> &[&'static str] {

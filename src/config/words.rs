@@ -4,7 +4,7 @@
 
 /// Keys that the design has and this version has not: refused, since a setting that is silently without
 /// effect is worse than one that is missing.
-const LATER: &[&str] = &["depends_on", "ready", "remember"];
+const LATER: &[&str] = &["depends_on", "ready"];
 
 /// Words of supervisord, systemd and habit, with ours.
 const SYNONYMS: &[(&str, &str)] = &[

@@ -14,7 +14,7 @@ use super::fault::ParseFault;
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
-use crate::model::time::written_duration;
+use crate::model::time::{WallTime, written_duration};
 use crate::protocol::alerting::SILENCE_MAX;
 use crate::protocol::control::{Channel, TAIL_LINES_MAX};
 
@@ -118,11 +118,30 @@ pub enum Action {
         #[arg(value_name = "SEL")]
         selectors: Vec<String>,
     },
+    /// Show what is in force, where it comes from, and what the files on disk say instead
+    Config {
+        /// Programs, all of whose settings are shown: web, a group name, a glob, all [default: of all
+        /// what is not built in]
+        #[arg(value_name = "PROGRAM")]
+        selectors: Vec<String>,
+    },
+    /// Check a configuration as the supervisor would, without one
+    Check {
+        /// The file that the configuration begins with
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Show the last events
     Events {
         /// Go on with new ones
         #[arg(short, long)]
         follow: bool,
+        /// From this time on, if it is still in memory: 10m (ago), 08:12, 2026-11-20T08:12:03Z
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<Since>,
+        /// Only about these processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL")]
+        selectors: Vec<String>,
     },
     /// Try the alert channels, see what waits, keep alerts back
     #[command(disable_help_subcommand = true)]
@@ -221,6 +240,32 @@ fn parse_signal(text: &str) -> Result<String, String> {
     let bare = text.to_ascii_uppercase();
     let bare = bare.strip_prefix("SIG").unwrap_or(&bare);
     Err(with_suggestion(format!("`{}` is not a signal", escaped(text)), nearest(bare, Signal::names())))
+}
+
+/// From when on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Since {
+    /// Before now.
+    Ago(Duration),
+    At(WallTime),
+    /// Where the user is.
+    Local(jiff::civil::DateTime),
+    /// Today, where the user is.
+    Today(jiff::civil::Time),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(ago) = written_duration(text) {
+        return Ok(Since::Ago(ago));
+    }
+    let at = text.parse().map(Since::At).ok();
+    let local = || text.parse().map(Since::Local).ok();
+    let day = || text.parse().map(|day: jiff::civil::Date| Since::Local(day.into())).ok();
+    let today = || text.parse().map(Since::Today).ok();
+    at.or_else(day).or_else(local).or_else(today).ok_or_else(|| {
+        let shown = escaped(text);
+        format!("`{shown}` is no time; write 10m (ago), 08:12, \"2026-11-20 08:12\" or 2026-11-20T08:12:03Z")
+    })
 }
 
 fn parse_silence(text: &str) -> Result<Duration, String> {

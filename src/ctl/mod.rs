@@ -2,13 +2,15 @@
 //! it asks the supervisor and shows the answers.
 //!
 //! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
-//! with `show`, `security`, `results`, `stream`, `notify` and `grid` for what is printed; `shell`, `complete`, `history` and `watch` are
-//! the shell; `suggest` is for the completions of other shells; `zone` is the time of day where the user is.
+//! with `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is printed; `shell`, `complete`,
+//! `history` and `watch` are the shell; `suggest` is for the completions of other shells; `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
+mod check;
 mod client;
 pub mod command;
 mod complete;
+mod config;
 mod connect;
 mod fault;
 mod grid;

@@ -5,8 +5,9 @@
 use std::fmt::Write;
 
 use super::screen::{Paint, Screen};
+use crate::model::id::ProgramName;
 use crate::model::text::escaped;
-use crate::protocol::control::{ChangeReply, ChangeResult, Outcome, ReloadReply};
+use crate::protocol::control::{ChangeReply, ChangeResult, Outcome, Plan, ReloadReply};
 
 /// Which order the results are of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,26 +106,58 @@ fn words(order: Order, result: &ChangeResult) -> &'static str {
     }
 }
 
-/// What a reload did or would do, a program a line.
-pub fn plan(reply: &ReloadReply, dry_run: bool, terminal: bool) -> String {
-    let plan = &reply.plan;
+/// What a reload did or would do: supervisorctl's lines of `update` and `reread`.
+pub fn plan_lines(plan: &Plan, dry_run: bool) -> String {
     let mut out = String::new();
-    for (names, word) in
-        [(&plan.added, "added"), (&plan.restarted, "restarted"), (&plan.removed, "removed"), (&plan.changed, "changed")]
-    {
+    let mut all = |names: &[ProgramName], word: &str| {
         for name in names {
             let _ = writeln!(out, "{name}: {word}");
         }
+    };
+    let changed: Vec<ProgramName> = plan.restarted.iter().chain(&plan.changed).cloned().collect();
+    if dry_run {
+        all(&plan.added, "available");
+        all(&changed, "changed");
+        all(&plan.removed, "disappeared");
+    } else {
+        all(&plan.removed, "removed process group");
+        all(&changed, "updated process group");
+        all(&plan.added, "added process group");
+    }
+    if out.is_empty() && dry_run {
+        out.push_str("No config updates to processes\n");
+    }
+    out
+}
+
+/// The same for people: a program a line, with the keys that differ.
+pub fn plan(reply: &ReloadReply, dry_run: bool, screen: &Screen) -> String {
+    let plan = &reply.plan;
+    let mut out = String::new();
+    let words = [
+        (&plan.added, "added", "would be added", Paint::Good),
+        (&plan.restarted, "restarted", "would be restarted", Paint::Changing),
+        (&plan.removed, "stopped and removed", "would be stopped and removed", Paint::Bad),
+        (&plan.changed, "changed in place", "would be changed in place", Paint::Plain),
+    ];
+    for (names, done, planned, paint) in words {
+        for name in names {
+            let word = screen.painted(if dry_run { planned } else { done }, paint);
+            let keys = reply.changes.iter().find(|change| change.program == *name).map(|change| change.keys.join(", "));
+            let keys = keys.filter(|keys| !keys.is_empty()).map(|keys| format!(": {}", escaped(&keys)));
+            let _ = writeln!(out, "{name}: {word}{}", keys.unwrap_or_default());
+        }
+    }
+    for setting in &reply.settings {
+        let _ = writeln!(out, "{}: {}", escaped(setting), if dry_run { "would be changed" } else { "changed" });
     }
     for setting in &plan.needs_restart {
         let _ = writeln!(out, "{}: needs a restart of the supervisor", escaped(setting));
     }
-    if terminal {
-        if out.is_empty() {
-            out.push_str("nothing has changed\n");
-        } else if dry_run {
-            out.push_str("this is what would happen; `reload` does it\n");
-        }
+    if out.is_empty() {
+        out.push_str("nothing has changed\n");
+    } else if dry_run {
+        out.push_str("nothing has been done yet; `reload` does it\n");
     }
     out
 }
@@ -132,8 +165,7 @@ pub fn plan(reply: &ReloadReply, dry_run: bool, terminal: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::ProgramName;
-    use crate::protocol::control::Plan;
+    use crate::protocol::control::ProgramChange;
 
     fn reply(results: &[(&str, Outcome)]) -> ChangeReply {
         let result = |(process, outcome): &(&str, Outcome)| ChangeResult {
@@ -201,14 +233,30 @@ mod tests {
             unchanged: vec![name("same")],
             needs_restart: vec!["supervisor.log_dir".to_owned()],
         };
-        let touched = ReloadReply { plan: touched, warnings: vec![] };
+        assert_eq!(plan_lines(&touched, true), "new: available\nweb: changed\ndb: changed\nold: disappeared\n");
         assert_eq!(
-            plan(&touched, false, false),
-            "new: added\nweb: restarted\nold: removed\ndb: changed\n\
-             supervisor.log_dir: needs a restart of the supervisor\n"
+            plan_lines(&touched, false),
+            "old: removed process group\nweb: updated process group\ndb: updated process group\n\
+             new: added process group\n"
         );
-        assert!(plan(&touched, true, true).ends_with("this is what would happen; `reload` does it\n"));
-        assert_eq!(plan(&ReloadReply::default(), false, false), "");
-        assert_eq!(plan(&ReloadReply::default(), false, true), "nothing has changed\n");
+        assert_eq!(plan_lines(&Plan::default(), true), "No config updates to processes\n");
+        assert_eq!(plan_lines(&Plan::default(), false), "");
+        let change = |program, keys: &[&str]| ProgramChange {
+            program: name(program),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        let changes = vec![change("web", &["cmd", "env.\x1b"]), change("db", &["stoptime"])];
+        let settings = vec!["notify.rules".to_owned()];
+        let touched = ReloadReply { plan: touched, warnings: vec![], changes, settings };
+        let screen = Screen::of(Box::new(std::io::sink()), Box::new(std::io::sink()), true);
+        assert_eq!(
+            plan(&touched, true, &screen),
+            "new: would be added\nweb: would be restarted: cmd, env.\\x1b\nold: would be stopped and removed\n\
+             db: would be changed in place: stoptime\nnotify.rules: would be changed\n\
+             supervisor.log_dir: needs a restart of the supervisor\n\
+             nothing has been done yet; `reload` does it\n"
+        );
+        assert!(plan(&touched, false, &screen).starts_with("new: added\nweb: restarted: cmd"));
+        assert_eq!(plan(&ReloadReply::default(), false, &screen), "nothing has changed\n");
     }
 }

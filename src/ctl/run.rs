@@ -13,7 +13,7 @@ use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{notify, security, show, stream, zone};
+use super::{check, config, notify, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -57,7 +57,10 @@ impl Session<'_> {
                 stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
             }
             Action::Pid { selectors } => self.pid(selectors, screen),
-            Action::Events { follow } => stream::events(self, screen, *follow),
+            Action::Config { selectors } => self.config(selectors, screen),
+            Action::Check { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(check::refuse(screen)),
+            Action::Check { file } => check::run(file, self.json, screen),
+            Action::Events { follow, since, selectors } => stream::events(self, screen, *follow, *since, selectors),
             Action::Notify { action } => notify::run(self, action, screen),
             Action::Reopen => self.plain(Method::Reopen, "log files are open anew\n", screen),
             Action::Version => self.version(screen),
@@ -103,6 +106,17 @@ impl Session<'_> {
             (false, false) => security::details(&programs, screen),
         };
         screen.print(&text)?;
+        Ok(0)
+    }
+
+    fn config(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+        let reply = self.known(config::ask(&mut self.client()?, selectors), screen)?;
+        let text = if self.json { pretty(&reply) } else { config::shown(&reply, !selectors.is_empty(), screen) };
+        screen.print(&text)?;
+        if let Some(fault) = reply.fault.filter(|_| !self.json) {
+            screen.complain(&fault.lines().map(escaped).collect::<Vec<_>>().join("\n"));
+            screen.complain("taskmasterctl: the files on disk would not be accepted; shown is what is in force");
+        }
         Ok(0)
     }
 
@@ -185,7 +199,15 @@ impl Session<'_> {
         for line in reply.warnings.iter().flat_map(|warning| warning.lines()) {
             screen.complain(&escaped(line));
         }
-        screen.print(&results::plan(&reply, dry_run, screen.terminal))?;
+        screen.print(&match screen.terminal {
+            true => results::plan(&reply, dry_run, screen),
+            false => results::plan_lines(&reply.plan, dry_run),
+        })?;
+        // supervisorctl has no line for it.
+        let untold = if screen.terminal { &[][..] } else { &reply.plan.needs_restart };
+        for setting in untold {
+            screen.complain(&format!("taskmasterctl: {}: needs a restart of the supervisor", escaped(setting)));
+        }
         Ok(0)
     }
 

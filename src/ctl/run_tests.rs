@@ -172,7 +172,7 @@ fn a_tail_is_raw_in_a_pipe_and_safe_on_a_terminal() {
 #[test]
 fn a_follower_that_is_cut_off_exits_with_one_and_the_reason() {
     let (_dir, connector) = supervisor(|_| {
-        let first = Reply::continues(EventsReply { events: vec![], lost: 2 });
+        let first = Reply::continues(EventsReply { events: vec![], lost: 2, forgotten: false });
         let busy = serde_json::json!({"message": "too slow"});
         vec![first, Reply::error("io.taskmaster.Control.Busy", busy)]
     });

@@ -6,14 +6,18 @@ use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
 
+use super::command::Since;
 use super::fault::Failure;
 use super::run::Session;
 use super::screen::{Paint, Screen};
 use super::show::cut;
+use super::zone;
 use crate::alert::line;
 use crate::model::event::Event;
 use crate::model::text::{escaped, escaped_line, json_escaped};
+use crate::model::time::WallTime;
 use crate::protocol::control::{Channel, EventsCall, EventsReply, Method, TailCall, TailReply};
+use crate::system::clock;
 
 /// Makes a program's output safe to show piece by piece, whatever the pieces are cut like.
 #[derive(Default)]
@@ -90,14 +94,25 @@ pub fn tail(
     }
 }
 
-pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Result<u8, Failure> {
-    let call = EventsCall { follow, since: None };
+pub fn events(
+    session: &Session<'_>,
+    screen: &mut Screen,
+    follow: bool,
+    since: Option<Since>,
+    selectors: &[String],
+) -> Result<u8, Failure> {
+    let since_time = since.map(|since| moment(since, clock::wall(), zone::local())).transpose()?;
+    let since_time = since_time.map(|time| time.to_string());
+    let call = EventsCall { follow, since: None, since_time, selectors: selectors.to_vec() };
     let mut client = session.client()?;
     let outcome = client.call_more(Method::Events, &call, |reply: EventsReply| {
         let mut out = String::new();
         for event in &reply.events {
             out.push_str(&if session.json { line::json(event) } else { shown(event, screen.colour) });
             out.push('\n');
+        }
+        if reply.forgotten {
+            screen.complain("taskmasterctl: earlier events are no longer in memory; the event log has them");
         }
         if reply.lost > 0 {
             screen.complain(&format!("taskmasterctl: {} events came too fast and are missing here", reply.lost));
@@ -109,6 +124,18 @@ pub fn events(session: &Session<'_>, screen: &mut Screen, follow: bool) -> Resul
         Ok(Some(error)) => Err(Failure::Output(error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The moment that is meant.
+fn moment(since: Since, now: WallTime, zone: &TimeZone) -> Result<WallTime, Failure> {
+    let local = |time: jiff::civil::DateTime| zone.to_timestamp(time);
+    let moment = match since {
+        Since::At(time) => Ok(time),
+        Since::Ago(ago) => now.checked_sub(ago),
+        Since::Local(time) => local(time),
+        Since::Today(time) => local(now.to_zoned(zone.clone()).date().to_datetime(time)),
+    };
+    moment.map_err(|_| Failure::Usage("--since is before all time".to_owned()))
 }
 
 /// An event as a line, in the colour of how bad it is.
@@ -140,6 +167,18 @@ fn break_on_error(printed: io::Result<()>) -> ControlFlow<io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn since_is_a_moment_or_so_long_ago() {
+        let now: WallTime = "2026-11-20T12:00:00Z".parse().expect("a time");
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let at = |since| moment(since, now, &zone).expect("in range").to_string();
+        assert_eq!(at(Since::Ago(std::time::Duration::from_secs(600))), "2026-11-20T11:50:00Z");
+        assert_eq!(at(Since::At(now)), "2026-11-20T12:00:00Z");
+        assert_eq!(at(Since::Local("2026-11-19T08:00".parse().expect("a time"))), "2026-11-19T07:00:00Z");
+        assert_eq!(at(Since::Today("08:12".parse().expect("a time"))), "2026-11-20T07:12:00Z");
+        assert!(moment(Since::Ago(std::time::Duration::MAX), now, &zone).is_err());
+    }
 
     #[test]
     fn output_is_escaped_line_by_line_however_it_is_cut() {

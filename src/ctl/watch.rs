@@ -106,7 +106,7 @@ impl Watch {
             Some(_) => 0,
         };
         self.last = Some(since);
-        let call = EventsCall { follow: true, since: Some(since) };
+        let call = EventsCall { follow: true, since: Some(since), ..EventsCall::default() };
         Client::new(connector.connect()?, None).call_more(Method::Events, &call, |reply: EventsReply| {
             for event in &reply.events {
                 self.last = Some(event.seq);
@@ -163,7 +163,7 @@ mod tests {
                 None => vec![event(7, Kind::ProcessCrashed)],
                 Some(seq) => vec![event(seq + 1, Kind::ProcessRunning), event(seq + 2, Kind::ProcessFatal)],
             };
-            vec![Reply::done(EventsReply { events, lost: 0 })]
+            vec![Reply::done(EventsReply { events, lost: 0, forgotten: false })]
         });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let printed = Arc::clone(&lines);

@@ -13,6 +13,7 @@ pub mod notify;
 pub mod plan;
 pub mod program;
 pub mod selector;
+pub mod settings;
 pub mod signal;
 pub mod stage;
 pub mod state;

@@ -237,10 +237,15 @@ pub struct Webhook {
 impl Webhook {
     /// Scheme, host and port of the URL: all of it that may be shown.
     pub fn shown(&self) -> &str {
-        let after_scheme = self.url.find("://").map_or(0, |at| at + 3);
-        let end = self.url[after_scheme..].find(['/', '?', '#']).map_or(self.url.len(), |at| after_scheme + at);
-        &self.url[..end]
+        shown_url(&self.url)
     }
+}
+
+/// Scheme, host and port.
+pub fn shown_url(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
+    &url[..end]
 }
 
 impl fmt::Debug for Webhook {

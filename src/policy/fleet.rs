@@ -17,6 +17,7 @@ use crate::model::time::Moment;
 
 use super::lifecycle::{Act, Input, Life};
 use super::reload::{self, Change};
+use super::will::Will;
 
 /// What is to be done, and to which process.
 #[derive(Clone, PartialEq, Debug)]
@@ -52,6 +53,8 @@ pub struct Fleet {
     members: BTreeMap<ProcessId, Member>,
     deadlines: BTreeSet<(Moment, ProcessId)>,
     shutting_down: bool,
+    /// What people told processes to be: it counts when they are made.
+    pub will: Will,
 }
 
 impl Fleet {
@@ -116,13 +119,14 @@ impl Fleet {
         }
         fresh.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for (_, id, program) in fresh {
-            let autostart = program.watch.autostart;
+            let starts = self.will.of(&id).map_or(program.watch.autostart, |wanted| wanted == Wanted::Up);
             let life = Life::new(salt(&id));
             self.members.insert(id.clone(), Member { life, program, leaving: false, deadline: None });
-            if autostart && !self.shutting_down {
+            if starts && !self.shutting_down {
                 self.step(&id, Input::Start, now, &mut orders);
             }
         }
+        self.will.keep(|name| new.get(name).map(|program| program.numprocs));
         self.programs = new;
         (plan, orders)
     }
@@ -165,6 +169,13 @@ impl Fleet {
     fn set_program(&mut self, id: &ProcessId, program: &Arc<Program>) {
         if let Some(member) = self.members.get_mut(id) {
             member.program = Arc::clone(program);
+        }
+    }
+
+    /// Somebody tells a process to be so, and it is to stay so.
+    pub fn ordered_by_hand(&mut self, id: &ProcessId, wanted: Wanted) {
+        if let Some(member) = self.members.get(id).filter(|member| !member.leaving) {
+            self.will.ordered(id, wanted, member.program.watch.autostart);
         }
     }
 

@@ -9,3 +9,4 @@ pub mod lifecycle;
 pub mod permission;
 pub mod reload;
 pub mod selector;
+pub mod will;

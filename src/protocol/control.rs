@@ -11,6 +11,7 @@ pub use crate::model::boundary::{Check, Grant, Level, Live, Settings};
 use crate::model::event::{Event, wall_time};
 use crate::model::id::ProgramName;
 pub use crate::model::plan::Plan;
+pub use crate::model::settings::{OnDisk, Section, Setting, Source};
 use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
 use crate::model::time::WallTime;
@@ -29,6 +30,7 @@ pub enum Method {
     Restart,
     Signal,
     Reload,
+    Config,
     Reopen,
     Tail,
     Events,
@@ -44,7 +46,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Status,
         Self::Security,
         Self::Start,
@@ -52,6 +54,7 @@ impl Method {
         Self::Restart,
         Self::Signal,
         Self::Reload,
+        Self::Config,
         Self::Reopen,
         Self::Tail,
         Self::Events,
@@ -75,6 +78,7 @@ impl Method {
             Self::Restart => "Restart",
             Self::Signal => "Signal",
             Self::Reload => "Reload",
+            Self::Config => "Config",
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
             Self::Events => "Events",
@@ -99,6 +103,7 @@ impl Method {
             Self::Restart => Verb::Restart,
             Self::Signal => Verb::Signal,
             Self::Reload => Verb::Reload,
+            Self::Config => Verb::Config,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
             Self::NotifyQueue
@@ -305,6 +310,42 @@ pub struct ReloadReply {
     /// Warnings of the configuration, rendered with place and caret.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The keys that differ, of each program that is restarted or changed.
+    #[serde(default)]
+    pub changes: Vec<ProgramChange>,
+    /// Changed settings of no program: `supervisor.shutdown_timeout`, `notify.rules`.
+    #[serde(default)]
+    pub settings: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProgramChange {
+    pub program: ProgramName,
+    pub keys: Vec<String>,
+}
+
+/// The most programs in one answer of `Config`.
+pub const CONFIG_PAGE: usize = 100;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigCall {
+    /// Names, groups, globs. None: all that the client may `config`, and the other tables for who may all.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// Goes on behind this program, which an earlier answer had as its `next`.
+    #[serde(default)]
+    pub after: Option<String>,
+}
+
+/// What is in force, where it comes from, and what the files on disk say instead.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ConfigReply {
+    pub sections: Vec<Section>,
+    /// Why the files on disk would not be accepted, so that nothing is known of what differs.
+    pub fault: Option<String>,
+    /// Where to go on: there are more programs. Null: that was all.
+    pub next: Option<String>,
 }
 
 /// Which of a process's outputs.
@@ -354,7 +395,16 @@ pub struct EventsCall {
     /// Only events with a greater sequence number, of those still in memory; none: the last ones.
     #[serde(default)]
     pub since: Option<u64>,
+    /// Only events of this moment (RFC 3339) and later, of those still in memory.
+    #[serde(default)]
+    pub since_time: Option<String>,
+    /// Only events about these processes, at most [`EVENTS_SELECTORS_MAX`].
+    #[serde(default)]
+    pub selectors: Vec<String>,
 }
+
+/// Each event is compared with each of them.
+pub const EVENTS_SELECTORS_MAX: usize = 100;
 
 /// Some events, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -363,6 +413,9 @@ pub struct EventsReply {
     /// Events that this client was too slow for.
     #[serde(default)]
     pub lost: u64,
+    /// `since` or `since_time` reaches back beyond what is in memory.
+    #[serde(default)]
+    pub forgotten: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -538,6 +591,15 @@ type Plan (
   needs_restart: []string
 )
 
+type ProgramChange (program: string, keys: []string)
+
+# One value in force. `source` is file, defaults, env_file or built_in; `on_disk` is there when the files
+# say something else.
+type Setting (key: string, value: ?object, source: string, file: ?string, line: ?int, on_disk: ?object)
+
+# A table (supervisor, control, notify) or a program. `on_disk` is same, changed, added, removed or unknown.
+type Section (table: ?string, program: ?string, on_disk: string, settings: []Setting)
+
 type Event (
   seq: int,
   time: string,
@@ -599,7 +661,17 @@ method Restart(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
 method Signal(signal: string, selectors: []string) -> (results: []ChangeResult)
 
 # Reads the configuration again; dry_run only says what would happen.
-method Reload(dry_run: ?bool) -> (plan: Plan, warnings: []string)
+method Reload(dry_run: ?bool) -> (
+  plan: Plan,
+  warnings: []string,
+  changes: []ProgramChange,
+  settings: []string
+)
+
+# What is in force, where it comes from, and what the files on disk say instead. Without programs, all that
+# the caller may `config`, some programs an answer: go on with `after` as long as `next` is not null.
+# What may be a secret is hidden.
+method Config(programs: ?[]string, after: ?string) -> (sections: []Section, fault: ?string, next: ?string)
 
 # Opens every log file anew.
 method Reopen() -> ()
@@ -608,7 +680,11 @@ method Reopen() -> ()
 method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
 
 # Recent events, and with `more` and follow those to come.
-method Events(follow: ?bool, since: ?int) -> (events: []Event, lost: int)
+method Events(follow: ?bool, since: ?int, since_time: ?string, selectors: ?[]string) -> (
+  events: []Event,
+  lost: int,
+  forgotten: bool
+)
 
 # The alert channels, what waits to be sent, and what was given up.
 method NotifyQueue() -> (

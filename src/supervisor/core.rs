@@ -34,6 +34,7 @@ use super::alerts::Alerts;
 use super::asking::Asking;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
+use super::control::events::Only;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
@@ -411,7 +412,11 @@ impl Core {
         let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;
-        self.control.tell(&mut self.reactor, &event, |peer| rules.may(peer, Verb::Status, target));
+        let group = match target {
+            permission::Target::Program { group, .. } => group,
+            permission::Target::All => None,
+        };
+        self.control.tell(&mut self.reactor, &event, group, |peer| rules.may(peer, Verb::Status, target));
         self.feed_notifier();
     }
 
@@ -463,9 +468,9 @@ impl Core {
     }
 
     /// Answers with what is known, and from then on with every event.
-    pub fn follow(&mut self, client: ClientId, first: &impl Serialize) {
+    pub fn follow(&mut self, client: ClientId, first: &impl Serialize, only: Only) {
         self.control.partial(&mut self.reactor, client, first);
-        self.control.follow(client);
+        self.control.follow(client, only);
     }
 }
 

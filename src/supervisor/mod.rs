@@ -5,7 +5,7 @@
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
 //! [`journal`] (log files and events, for the workers that write them), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
 //! [`permit`] (what they may say and when), [`control`] (clients), [`authority`] (what they may do), [`orders`]
-//! (signals, reload), [`ending`] (the way out).
+//! (signals, reload), [`remember`] (what people ordered), [`ending`] (the way out).
 
 mod alerts;
 mod asking;
@@ -26,6 +26,7 @@ mod output;
 mod permit;
 mod reactor;
 mod remains;
+mod remember;
 mod role;
 mod sendmail;
 mod spawner_link;
@@ -43,6 +44,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::model::event::{Facts, Kind};
 use crate::model::id::Uid;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
@@ -185,7 +187,17 @@ fn supervise(
     reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
     let control = control::Control::new(&mut reactor, listener).map_err(failed("the control socket"))?;
 
-    let core = Core {
+    let mut fleet = crate::policy::fleet::Fleet::default();
+    let mut forgotten = None;
+    if config.supervisor.remember {
+        match remember::load(&config.supervisor.state_dir, own) {
+            Ok(will) => fleet.will = will,
+            Err(words) => forgotten = Some(words),
+        }
+    } else {
+        remember::forget(&config.supervisor.state_dir);
+    }
+    let mut core = Core {
         reactor,
         signals,
         own: spec::Own {
@@ -200,7 +212,7 @@ fn supervise(
         source,
         config,
         rules,
-        fleet: crate::policy::fleet::Fleet::default(),
+        fleet,
         clones: clones::Clones::default(),
         spawner: None,
         executables,
@@ -227,6 +239,10 @@ fn supervise(
         zombies_wait: false,
         ending: None,
     };
+    if let Some(words) = forgotten {
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
+        core.record(Kind::ConfigRejected, Facts::message(words));
+    }
     let code = core.run();
     drop(lock);
     Ok(code)

@@ -1,11 +1,15 @@
 //! Orders from outside that concern everything: signals, and the reload of the configuration.
 
+use std::collections::BTreeMap;
+
 use crate::config::Config;
 use crate::model::event::{Facts, Kind};
-use crate::model::id::ProcessId;
+use crate::model::id::{ProcessId, ProgramName};
 use crate::model::plan::Plan;
+use crate::model::settings;
 use crate::model::signal::Signal;
 use crate::model::text::cut;
+use crate::protocol::control::{ProgramChange, ReloadReply};
 use crate::system::clock;
 use crate::system::signals::Arrived;
 
@@ -52,17 +56,10 @@ impl Core {
     ///
     /// # Errors
     /// All faults; then nothing has changed.
-    pub fn reload(&mut self, dry_run: bool) -> Result<(Plan, Vec<String>), String> {
-        let loaded = match &self.source {
-            ConfigSource::File(path) => {
-                load::load(path, self.own_uid, &self.own.worker_uids).map(|(config, secrets)| (config, Some(secrets)))
-            }
-            ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
-        };
-        let (mut config, secrets) = match loaded {
+    pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReply, String> {
+        let (mut config, secrets) = match self.read_again() {
             Ok(loaded) => loaded,
             Err(faults) => {
-                let faults = faults.to_string();
                 if !dry_run {
                     let words = format!("the configuration stays as it was: {}", cut(&faults, FAULTS_IN_EVENT));
                     self.record(Kind::ConfigRejected, Facts::message(words));
@@ -75,12 +72,49 @@ impl Core {
         warnings.extend(unknown.iter().map(|words| format!("warning: {words}")));
         let mut plan = self.fleet.plan(&config.programs);
         plan.needs_restart = self.keep_what_needs_restart(&mut config);
+        let changes = self.changes(&plan, &config);
+        let settings = self.config.differing_settings(&config);
         if !dry_run {
             // From the next call on, also of those who are connected.
             self.rules = rules;
             self.apply(config, secrets, &plan, &unknown);
         }
-        Ok((plan, warnings))
+        Ok(ReloadReply { plan, warnings, changes, settings })
+    }
+
+    /// What the files say now.
+    ///
+    /// # Errors
+    /// All faults.
+    fn read_again(&self) -> Result<(Config, Option<Secrets>), String> {
+        match &self.source {
+            ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids)
+                .map(|(config, secrets)| (config, Some(secrets)))
+                .map_err(|faults| faults.to_string()),
+            ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
+        }
+    }
+
+    /// What the files say now, to compare with what is in force.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn config_on_disk(&self) -> Result<Config, String> {
+        self.read_again().map(|(config, _)| config)
+    }
+
+    /// Which keys differ of the programs that are not just as they were.
+    fn changes(&self, plan: &Plan, new: &Config) -> Vec<ProgramChange> {
+        let by_name = |config: &Config| -> BTreeMap<ProgramName, usize> {
+            config.programs.iter().enumerate().map(|(at, program)| (program.name.clone(), at)).collect()
+        };
+        let (old_places, new_places) = (by_name(&self.config), by_name(new));
+        let change = |name: &ProgramName| {
+            let old = self.config.programs.get(*old_places.get(name)?)?;
+            let new = new.programs.get(*new_places.get(name)?)?;
+            Some(ProgramChange { program: name.clone(), keys: settings::differing(old, new) })
+        };
+        plan.restarted.iter().chain(&plan.changed).filter_map(change).collect()
     }
 
     /// Directories and sockets stay as they are while the supervisor runs; names those that differ.
@@ -104,8 +138,12 @@ impl Core {
     fn apply(&mut self, config: Config, secrets: Option<Secrets>, plan: &Plan, unknown: &[String]) {
         let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
         let (old, new) = (&self.config.control, &config.control);
+        let new_remember = config.supervisor.remember != self.config.supervisor.remember;
         let new_rights = (old.mode, &old.group) != (new.mode, &new.group);
         let old = std::mem::replace(&mut self.config, config);
+        if new_remember {
+            self.remember_from_now_on(self.config.supervisor.remember);
+        }
         if new_format {
             self.send_event_log();
         }
@@ -126,6 +164,7 @@ impl Core {
         let programs = self.config.programs.clone();
         let (_, orders) = self.fleet.configure(&programs, clock::now());
         self.carry_out(orders);
+        self.keep_will();
         let messages = {
             let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)

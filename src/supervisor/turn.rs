@@ -97,6 +97,8 @@ impl Core {
             calls::handle(self, request);
         }
         self.digest();
+        // Whoever is answered can rely on it.
+        self.keep_will();
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }

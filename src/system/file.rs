@@ -207,6 +207,26 @@ pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
 }
 
+/// Puts a file in place of what has this name, as a whole: a reader finds the old or the new one. Nobody but
+/// its owner can read it. Not synced.
+///
+/// # Errors
+/// As open(2), write(2), rename(2).
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    // A left-over of a write that was cut off.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let placed = file.write_all(content).and_then(|()| std::fs::rename(&temporary, path));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    placed
+}
+
 /// Opens a file with a secret, under the rules of [`read_trusted`]; and nobody but its owner may read it.
 ///
 /// `by_acl`: its group's right to read is a mask of an access list (systemd gives credentials so, in a

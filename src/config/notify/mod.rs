@@ -24,7 +24,7 @@ use crate::model::event::Severity;
 use crate::model::notify::{Channel, ChannelName, Notify, SecretKind, SpoolLimits, Timing, Transport};
 
 pub use rules::{AlertTo, alert_to};
-pub use syslog::{facility, tag};
+pub use syslog::{facility, facility_name, tag};
 
 /// A file with a secret, which the configuration names and does not read.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -123,6 +123,11 @@ fn local(item: Item<'_>, path: PathBuf, make: fn(PathBuf) -> SyslogTarget) -> Op
     Some(make(path))
 }
 
+/// The name of a facility.
+pub fn facility_name(number: u8) -> &'static str {
+    FACILITIES.get(usize::from(number)).copied().unwrap_or_default()
+}
+
 /// A facility by its name.
 pub fn facility(item: Item<'_>) -> Option<u8> {
     let text = values::text(item)?;

@@ -200,7 +200,7 @@ fn what_is_no_table_of_programs_is_refused() {
         ("[programs.\"a b\"]\ncmd = \"x\"\nuser = \"u\"\n", "but no ' '"),
         ("[programs.all]\ncmd = \"x\"\nuser = \"u\"\n", "`all` means every program"),
         ("cmd = \"x\"\n[programs]\n", "it belongs in [programs.NAME] or [defaults]"),
-        ("[supervisor]\nremember = true\n", "`remember` is not in this version"),
+        ("[supervisor]\nremember = 1\n", "`remember` is true or false"),
         ("supervisor = 1\n", "`supervisor` is a table, not an integer"),
     ] {
         let told = told(load_one(text));

@@ -3,22 +3,20 @@
 //! To a client, processes that it may do nothing with are not there: `all` and globs leave them out, and
 //! their names are as unknown as any other. What it sees and may not touch refuses the whole command.
 
-use std::rc::Rc;
-
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::authority::Verb;
-use crate::model::event::{Event, Facts, Kind};
+use crate::model::event::{Facts, Kind};
 use crate::model::id::ProcessId;
 use crate::model::signal::Signal;
-use crate::model::state::State;
+use crate::model::state::{State, Wanted};
 use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, EventsCall, EventsReply, INTERFACE, Method, NoParameters, Outcome, Refusal,
-    ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall, SignalCall,
+    StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
 use crate::protocol::varlink::Reply;
@@ -28,10 +26,7 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, notify, security, service, view};
-
-/// How many past events a client gets that names no number.
-const EVENTS_BY_DEFAULT: usize = 20;
+use super::{Request, config, events, notify, security, service, view};
 
 /// An answer at once, or one that comes later by itself.
 pub(super) type Answer = Result<Option<Reply>, Refusal>;
@@ -81,13 +76,14 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
         Method::Restart => change(core, caller, &read(parameters)?, Change::Restart),
         Method::Signal => signal(core, caller, &read(parameters)?),
         Method::Reload => reload(core, &read(parameters)?),
+        Method::Config => config::answer(core, caller, &read(parameters)?),
         Method::Reopen => {
             let NoParameters {} = read(parameters)?;
             core.reopen_logs();
             Ok(Some(Reply::done(NoParameters {})))
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
-        Method::Events => events(core, caller, &read(parameters)?, more),
+        Method::Events => events::answer(core, caller, &read(parameters)?, more),
         Method::NotifyQueue
         | Method::NotifyTest
         | Method::NotifyRetry
@@ -177,7 +173,9 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
     let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
     let processes = ids.iter().filter_map(|id| {
         let member = core.fleet.member(id)?;
-        Some(view::process(id, member, core.clones.pid_of(id), core.remains.outside(id), &core.own.user, clocks))
+        let remembered = core.config.supervisor.remember.then(|| core.fleet.will.of(id)).flatten();
+        let (pid, lack) = (core.clones.pid_of(id), core.remains.outside(id));
+        Some(view::process(id, member, pid, lack, remembered, &core.own.user, clocks))
     });
     Ok(Some(Reply::done(StatusReply {
         processes: processes.collect(),
@@ -202,6 +200,8 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -
     if core.fleet.is_shutting_down() && change != Change::Stop {
         return Err(Refusal::ShuttingDown {});
     }
+    let wanted = if change == Change::Stop { Wanted::Down } else { Wanted::Up };
+    ids.iter().for_each(|id| core.fleet.ordered_by_hand(id, wanted));
     let mut pending = Pending::new(caller.client);
     let mut inputs = Vec::new();
     for id in &ids {
@@ -267,8 +267,8 @@ fn reload(core: &mut Core, call: &ReloadCall) -> Answer {
     if core.fleet.is_shutting_down() {
         return Err(Refusal::ShuttingDown {});
     }
-    let (plan, warnings) = core.reload(call.dry_run).map_err(|faults| Refusal::ConfigRejected { faults })?;
-    Ok(Some(Reply::done(ReloadReply { plan, warnings })))
+    let reply = core.reload(call.dry_run).map_err(|faults| Refusal::ConfigRejected { faults })?;
+    Ok(Some(Reply::done(reply)))
 }
 
 fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer {
@@ -290,25 +290,4 @@ fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer
     let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
     core.hand_to_logger(caller.client, message).map_err(|message| Refusal::Failed { message })?;
     Ok(None)
-}
-
-fn events(core: &mut Core, caller: &Caller, call: &EventsCall, more: bool) -> Answer {
-    if call.follow && !more {
-        return Err(invalid("follow", "follow needs a call with `more`"));
-    }
-    core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
-    let heard = |event: &&Rc<Event>| {
-        let target = authority::target(&core.fleet, event);
-        core.rules.may(&caller.peer, Verb::Status, target)
-    };
-    let most = if call.since.is_some() { usize::MAX } else { EVENTS_BY_DEFAULT };
-    let newest_first = core.journal.since(call.since.unwrap_or(0)).rev().filter(heard).take(most);
-    let mut events: Vec<Event> = newest_first.map(|event| (**event).clone()).collect();
-    events.reverse();
-    let reply = EventsReply { events, lost: 0 };
-    if call.follow {
-        core.follow(caller.client, &Reply::continues(reply));
-        return Ok(None);
-    }
-    Ok(Some(Reply::done(reply)))
 }

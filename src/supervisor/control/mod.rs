@@ -5,7 +5,9 @@
 //! answers. One that does not read, or reads slowly, delays nobody but itself.
 
 pub mod calls;
+mod config;
 mod denials;
+pub mod events;
 pub mod notify;
 mod room;
 mod security;
@@ -31,6 +33,7 @@ use crate::protocol::varlink::{Call, INVALID_PARAMETER, Reply};
 use crate::system::{socket, stdio};
 
 use denials::Denials;
+use events::Only;
 use room::Guest;
 
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
@@ -57,10 +60,16 @@ struct Client {
     /// A call is being answered: nothing is read meanwhile.
     busy: bool,
     oneway: bool,
-    /// Follows events; how many it was too slow for.
-    following: Option<u64>,
+    following: Option<Following>,
     end_of_input: bool,
     close_when_sent: bool,
+}
+
+/// A client that follows events.
+struct Following {
+    only: Only,
+    /// How many it was too slow for.
+    lost: u64,
 }
 
 /// A call that a client made.
@@ -318,25 +327,35 @@ impl Control {
     }
 
     /// From now on the client is told every event.
-    pub fn follow(&mut self, id: ClientId) {
+    pub fn follow(&mut self, id: ClientId, only: Only) {
         if let Some(client) = self.clients.get_mut(&id) {
-            client.following = Some(0);
+            client.following = Some(Following { only, lost: 0 });
         }
     }
 
-    /// Tells an event to all who follow and may hear of it.
-    pub fn tell(&mut self, reactor: &mut Reactor, event: &Event, may_hear: impl Fn(&Peer) -> bool) {
-        let is_told = |client: &Client| client.following.is_some() && client.standing.as_ref().is_ok_and(&may_hear);
+    /// Tells an event, which is about a program of this group, to all who follow it and may hear of it.
+    pub fn tell(
+        &mut self,
+        reactor: &mut Reactor,
+        event: &Event,
+        group: Option<&str>,
+        may_hear: impl Fn(&Peer) -> bool,
+    ) {
+        let is_told = |client: &Client| {
+            client.following.as_ref().is_some_and(|following| following.only.covers(event, group))
+                && client.standing.as_ref().is_ok_and(&may_hear)
+        };
         let followers: Vec<ClientId> =
             self.clients.iter().filter(|(_, client)| is_told(client)).map(|(id, _)| *id).collect();
         for id in followers {
             let Some(client) = self.clients.get_mut(&id) else { continue };
-            let Some(lost) = &mut client.following else { continue };
+            let Some(Following { lost, .. }) = &mut client.following else { continue };
             if client.out.len() > FOLLOWER_BACKLOG {
                 *lost += 1;
                 continue;
             }
-            let reply = EventsReply { events: vec![event.clone()], lost: std::mem::take(lost) };
+            let lost = std::mem::take(lost);
+            let reply = EventsReply { events: vec![event.clone()], lost, forgotten: false };
             self.partial(reactor, id, &Reply::continues(reply));
         }
     }

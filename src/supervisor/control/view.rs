@@ -2,6 +2,7 @@
 
 use crate::model::exit::ExitStatus;
 use crate::model::id::{Pid, ProcessId};
+use crate::model::state::{State, Wanted};
 use crate::model::time::{Moment, WallTime};
 use crate::policy::fleet::Member;
 use crate::protocol::control::{LastExit, Process};
@@ -26,6 +27,7 @@ pub fn process(
     member: &Member,
     pid: Option<Pid>,
     lack: Option<&str>,
+    remembered: Option<Wanted>,
     own_user: &str,
     clocks: Clocks,
 ) -> Process {
@@ -46,8 +48,13 @@ pub fn process(
         uptime_seconds: life.since.map(|since| seconds(clocks.now.since(since))),
         restarts: life.restarts,
         last_exit: life.last_exit.map(|(status, at)| last_exit(status, clocks.wall_of(at))),
-        reason: life.reason.clone().or(lack),
+        reason: life.reason.clone().or(lack).or_else(|| by_hand(state, remembered)),
     }
+}
+
+/// Why something is down that would run by its configuration.
+fn by_hand(state: State, remembered: Option<Wanted>) -> Option<String> {
+    (state.is_at_rest() && remembered == Some(Wanted::Down)).then(|| "stopped by hand, remembered".to_owned())
 }
 
 /// Seconds to the millisecond.
