@@ -141,7 +141,7 @@ mod tests {
             outcome: *outcome,
             detail: None,
         };
-        ChangeReply { results: results.iter().map(result).collect() }
+        ChangeReply { results: results.iter().map(result).collect(), waiting: Vec::new() }
     }
 
     #[test]

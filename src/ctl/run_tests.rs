@@ -73,7 +73,7 @@ fn change(results: &[(&str, Outcome)]) -> Vec<Reply> {
         outcome: *outcome,
         detail: None,
     };
-    vec![Reply::done(ChangeReply { results: results.iter().map(result).collect() })]
+    vec![Reply::done(ChangeReply { results: results.iter().map(result).collect(), waiting: Vec::new() })]
 }
 
 fn status(processes: &[Process]) -> Vec<Reply> {

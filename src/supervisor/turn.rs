@@ -93,10 +93,14 @@ impl Core {
         self.carry_out(orders);
         self.check_remains(now);
         self.control.time_out(&mut self.reactor, now);
-        for request in self.control.requests(&mut self.reactor) {
+        for request in self.control.requests(&mut self.reactor, now) {
             calls::handle(self, request);
         }
         self.digest();
+        let control = &self.control;
+        for (client, reply) in self.waiters.progress(|client| !control.is_behind(client)) {
+            self.partial_answer(client, &Reply::continues(reply));
+        }
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }

@@ -29,7 +29,7 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, notify, security, view};
+use super::{Request, details, notify, security, view};
 
 /// How many past events a client gets that names no number.
 const EVENTS_BY_DEFAULT: usize = 20;
@@ -76,10 +76,11 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
     }
     match method {
         Method::Status => status(core, caller, &read(parameters)?),
+        Method::Details => details::answer(core, caller, &read(parameters)?),
         Method::Security => security::answer(core, caller, &read(parameters)?),
-        Method::Start => change(core, caller, &read(parameters)?, Change::Start),
-        Method::Stop => change(core, caller, &read(parameters)?, Change::Stop),
-        Method::Restart => change(core, caller, &read(parameters)?, Change::Restart),
+        Method::Start => change(core, caller, &read(parameters)?, Change::Start, more),
+        Method::Stop => change(core, caller, &read(parameters)?, Change::Stop, more),
+        Method::Restart => change(core, caller, &read(parameters)?, Change::Restart, more),
         Method::Signal => signal(core, caller, &read(parameters)?),
         Method::Reload => reload(core, &read(parameters)?),
         Method::Reopen => {
@@ -217,7 +218,7 @@ enum Change {
     Restart,
 }
 
-fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -> Answer {
+fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, more: bool) -> Answer {
     let verb = match change {
         Change::Start => Verb::Start,
         Change::Stop => Verb::Stop,
@@ -227,7 +228,7 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -
     if core.fleet.is_shutting_down() && change != Change::Stop {
         return Err(Refusal::ShuttingDown {});
     }
-    let mut pending = Pending::new(caller.client);
+    let mut pending = Pending::new(caller.client, more);
     let mut inputs = Vec::new();
     for id in &ids {
         let Some(member) = core.fleet.member(id) else { continue };
@@ -285,7 +286,7 @@ fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
         };
         results.push(ChangeResult { process: member.shown(&id), outcome, detail });
     }
-    Ok(Some(Reply::done(ChangeReply { results })))
+    Ok(Some(Reply::done(ChangeReply { results, waiting: Vec::new() })))
 }
 
 fn reload(core: &mut Core, call: &ReloadCall) -> Answer {

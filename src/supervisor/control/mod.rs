@@ -6,6 +6,7 @@
 
 pub mod calls;
 mod denials;
+mod details;
 pub mod notify;
 mod room;
 mod security;
@@ -35,11 +36,16 @@ use room::Guest;
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
 /// Bytes read from a client in one turn of the loop.
-const READ_PER_TURN: usize = 64 << 10;
-/// Unread answers beyond this count as lost for a follower of events.
-const FOLLOWER_BACKLOG: usize = 256 << 10;
+const READ_PER_TURN: usize = 16 << 10;
+/// Unread answers beyond this count as lost for a follower of events. The kernel holds some more.
+const FOLLOWER_BACKLOG: usize = 64 << 10;
 /// With more unread answers than this, no further call of a client is taken.
-const ANSWERS_BACKLOG: usize = 256 << 10;
+const ANSWERS_BACKLOG: usize = 64 << 10;
+/// A call that has begun is to be complete within this time.
+const CALL_PATIENCE: Duration = Duration::from_secs(30);
+/// Of calls that are not complete, each client may keep so much here, and all of them together.
+const UNFINISHED_FREE: usize = 2 * READ_PER_TURN;
+const UNFINISHED_MAX: usize = 4 << 20;
 /// Connections accepted in one turn.
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
@@ -52,6 +58,8 @@ struct Client {
     standing: Result<Peer, (Missing, Moment)>,
     guest: Guest,
     decoder: Decoder,
+    /// Until when the call that has begun is to be complete.
+    unfinished: Option<Moment>,
     out: Vec<u8>,
     /// A call is being answered: nothing is read meanwhile.
     busy: bool,
@@ -60,6 +68,16 @@ struct Client {
     following: Option<u64>,
     end_of_input: bool,
     close_when_sent: bool,
+}
+
+impl Client {
+    /// When it is to be gone, unless it does what is due.
+    fn deadline(&self) -> Option<Moment> {
+        match &self.standing {
+            Err((_, until)) => Some(*until),
+            Ok(_) => self.unfinished,
+        }
+    }
 }
 
 /// A call that a client made.
@@ -173,6 +191,7 @@ impl Control {
             standing: standing.map_err(|missing| (missing, now + DENIED_PATIENCE)),
             guest,
             decoder: Decoder::new(CALL_MAX),
+            unfinished: None,
             out: Vec::new(),
             busy: false,
             oneway: false,
@@ -183,17 +202,36 @@ impl Control {
         self.clients.insert(id, client);
     }
 
-    /// When a refused client's patience ends, if one waits.
+    /// When the patience with the next client ends.
     pub fn deadline(&self) -> Option<Moment> {
-        self.clients.values().filter_map(|client| client.standing.as_ref().err().map(|(_, until)| *until)).min()
+        self.clients.values().filter_map(Client::deadline).min()
     }
 
-    /// Drops refused clients that never asked.
+    /// Drops refused clients that never asked, and those whose call does not come to its end.
     pub fn time_out(&mut self, reactor: &mut Reactor, now: Moment) {
-        let is_over = |client: &Client| client.standing.as_ref().is_err_and(|(_, until)| *until <= now);
+        let is_over = |client: &Client| client.deadline().is_some_and(|until| until <= now);
         let over: Vec<ClientId> =
             self.clients.iter().filter(|(_, client)| is_over(client)).map(|(id, _)| *id).collect();
         for id in over {
+            if self.clients.get(&id).is_some_and(|client| client.standing.is_ok()) {
+                let message = format!("a call has to be complete within {} seconds", CALL_PATIENCE.as_secs());
+                self.refuse_and_close(reactor, id, &Refusal::Busy { message });
+            }
+            self.close(reactor, id);
+        }
+    }
+
+    /// Long calls that are not complete have a bound all together: the longest goes, and so never a client
+    /// that sends short ones.
+    fn bound_unfinished(&mut self, reactor: &mut Reactor) {
+        let long = || self.clients.iter().map(|(id, client)| (client.decoder.waiting(), *id));
+        let long = || long().filter(|(bytes, _)| *bytes > UNFINISHED_FREE);
+        if long().map(|(bytes, _)| bytes).sum::<usize>() <= UNFINISHED_MAX {
+            return;
+        }
+        if let Some((_, id)) = long().max() {
+            let message = "the calls of all clients that are not complete are too long".to_owned();
+            self.refuse_and_close(reactor, id, &Refusal::Busy { message });
             self.close(reactor, id);
         }
     }
@@ -212,9 +250,16 @@ impl Control {
             self.close(reactor, id);
             return true;
         }
-        if ready.readable && !client.end_of_input {
+        // A client that sends calls faster than they are answered is read when its next is due.
+        if ready.readable && !client.end_of_input && !client.decoder.has_frame() {
             match read_some(client) {
-                Ok(()) => self.runnable.push_back(id),
+                Ok(()) => {
+                    let is_long = client.decoder.waiting() > UNFINISHED_FREE;
+                    self.runnable.push_back(id);
+                    if is_long {
+                        self.bound_unfinished(reactor);
+                    }
+                }
                 Err(_) => {
                     self.close(reactor, id);
                     return true;
@@ -225,7 +270,7 @@ impl Control {
     }
 
     /// The next call of each client that has one, at most one each.
-    pub fn requests(&mut self, reactor: &mut Reactor) -> Vec<Request> {
+    pub fn requests(&mut self, reactor: &mut Reactor, now: Moment) -> Vec<Request> {
         let mut requests = Vec::new();
         for _ in 0..self.runnable.len() {
             let Some(id) = self.runnable.pop_front() else { break };
@@ -235,6 +280,7 @@ impl Control {
             }
             match client.decoder.next_frame() {
                 Ok(Some(frame)) => {
+                    client.unfinished = None;
                     if let Some(request) = self.understand(reactor, id, &frame) {
                         requests.push(request);
                     }
@@ -244,7 +290,10 @@ impl Control {
                     client.close_when_sent = true;
                     self.watch(reactor, id);
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    let begun = client.decoder.waiting() > 0;
+                    client.unfinished = begun.then(|| client.unfinished.unwrap_or(now + CALL_PATIENCE));
+                }
                 Err(_) => {
                     let message = format!("a call is at most {CALL_MAX} bytes long");
                     self.refuse_and_close(reactor, id, &Refusal::Busy { message });
