@@ -187,9 +187,6 @@ mod tests {
         {
             assert_eq!(class(&sendmail, Ok(code)).map(|(class, _)| class), Some(expected), "{code}");
         }
-        assert_eq!(
-            class(&sendmail, Err("no such file".to_owned())).map(|(class, _)| class),
-            Some(Class::Temporary)
-        );
+        assert_eq!(class(&sendmail, Err("no such file".to_owned())).map(|(class, _)| class), Some(Class::Temporary));
     }
 }
