@@ -10,6 +10,7 @@ mod check;
 mod control;
 mod demo;
 mod failures;
+mod hostile;
 mod lies;
 mod main_job;
 mod neighbours;
@@ -18,6 +19,7 @@ mod privileges;
 mod reload;
 mod restrict;
 mod sandbox;
+mod screens;
 mod security;
 mod shell;
 mod stops;
@@ -46,6 +48,7 @@ fn main() {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        hostile::trials(),
         lies::trials(),
         main_job::trials(),
         neighbours::trials(),
@@ -54,6 +57,7 @@ fn main() {
         reload::trials(),
         restrict::trials(),
         sandbox::trials(),
+        screens::trials(),
         security::trials(),
         shell::trials(),
         stops::trials(),

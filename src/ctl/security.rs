@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::client::{Client, ClientError};
 use super::screen::{Paint, Screen};
@@ -89,11 +89,10 @@ fn table(heading: &[&str], rows: &[Vec<Cell>], screen: &Screen) -> String {
 /// The last column is never narrower.
 const ROOM_MIN: usize = 20;
 
-/// A text in lines of this width, broken at spaces, and a word that is longer where it must be. At least one
-/// line.
+/// A text in lines of this width, broken at spaces only. At least one line.
 pub fn broken(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ').flat_map(|word| pieces(word, width)) {
+    for word in text.split(' ') {
         let used = lines.last().map_or(0, |line| line.width());
         match lines.last_mut() {
             Some(line) if used == 0 => line.push_str(word),
@@ -105,20 +104,6 @@ pub fn broken(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-fn pieces(word: &str, width: usize) -> Vec<&str> {
-    let (mut pieces, mut start, mut used) = (Vec::new(), 0, 0);
-    for (at, c) in word.char_indices() {
-        let wide = c.width().unwrap_or(0);
-        if used + wide > width && at > start {
-            pieces.push(&word[start..at]);
-            (start, used) = (at, 0);
-        }
-        used += wide;
-    }
-    pieces.push(&word[start..]);
-    pieces
 }
 
 fn exposure(tenths: f64, level: Level) -> [Cell; 2] {
