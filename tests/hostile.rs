@@ -142,11 +142,12 @@ fn half_open() {
         }
     }
     (0..3).for_each(|_| assert_well(&supervisor, before));
-    // They are served or gone, and cost no time.
-    let ticks = proc::cpu_ticks(supervisor.pid());
-    std::thread::park_timeout(Duration::from_millis(300));
-    let used = proc::cpu_ticks(supervisor.pid()) - ticks;
-    assert!(used <= 5, "{used} ticks of CPU time while nothing happens");
+    // They are served or gone, and cost no time once that is done.
+    eventually("it is quiet", || {
+        let ticks = proc::cpu_ticks(supervisor.pid());
+        std::thread::park_timeout(Duration::from_millis(300));
+        (proc::cpu_ticks(supervisor.pid()) - ticks <= 3).then_some(())
+    });
     // What was asked and not read is answered to its end.
     let mut asker = BufReader::new(clients.swap_remove(1));
     let answers = std::iter::from_fn(|| receive(&mut asker)).count();

@@ -90,7 +90,7 @@ fn detail() {
     eventually("it has spoken", || supervisor.read("log/web.stderr.log").contains("oh dear").then_some(()));
     let pid = supervisor.pid_of("web");
     for (columns, colour) in LOOKS {
-        let terminal = on(&supervisor, &["status", "web"], columns, colour);
+        let terminal = Terminal::start_sized(ctl(&supervisor, &["status", "web"], colour), 40, columns);
         let screen = terminal.wait_for("last of stderr");
         let screen = if screen.contains("oh dear") { screen } else { terminal.wait_for("oh dear") };
         assert!(screen.starts_with("web  RUNNING\n"), "{screen}");
@@ -107,7 +107,7 @@ fn detail() {
         ] {
             assert!(screen.contains(line), "{columns}: no {line:?} in\n{screen}");
         }
-        let joined = screen.replace('\n', "").replace(' ', "");
+        let joined = screen.replace(['\n', ' '], "");
         assert!(joined.contains("nofile=77") && joined.contains("log/web.stdout.log"), "{screen}");
         assert_eq!(is_coloured(&terminal), colour, "{screen}");
         assert_eq!(end(terminal), 0);
@@ -193,7 +193,7 @@ fn live_resized() {
     terminal.wait_for("24-30 of 30");
     terminal.keys("\x1b[A");
     terminal.wait_for("23-29 of 30");
-    terminal.resize(40, 100);
+    terminal.resize(60, 100);
     terminal.wait_until("all are there again", |screen| screen.contains("web:0 ") && screen.contains("web:29 "));
     terminal.keys("q");
     assert_eq!(end(terminal), 0);
@@ -401,7 +401,8 @@ fn hints() {
     terminal.wait_for_last("taskmaster>");
     terminal.keys("pi");
     terminal.wait_for_last("taskmaster> pid web");
-    assert!(terminal.written_since(0).contains("\x1b[2md web\x1b[0m"), "faint");
+    let written = terminal.written_since(0);
+    assert!(written.contains("\x1b[2m") && written.contains(" web\x1b[0m"), "faint: {written:?}");
     // The right arrow takes it.
     let pid = supervisor.pid_of("web").to_string();
     terminal.keys(&format!("\x1b[C{ENTER}"));
@@ -416,6 +417,7 @@ fn hints() {
     terminal.wait_for_last("taskmaster> tail web");
     assert!(!is_coloured(&terminal), "{:?}", terminal.written_since(0));
     terminal.keys(CTRL_C);
+    terminal.wait_until("another prompt", |screen| screen.trim_end().ends_with("taskmaster>"));
     terminal.line("exit");
     assert_eq!(end(terminal), 0);
 }

@@ -36,7 +36,7 @@ use room::Guest;
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
 /// Bytes read from a client in one turn of the loop.
-const READ_PER_TURN: usize = 16 << 10;
+const READ_PER_TURN: usize = 8 << 10;
 /// Unread answers beyond this count as lost for a follower of events. The kernel holds some more.
 const FOLLOWER_BACKLOG: usize = 64 << 10;
 /// With more unread answers than this, no further call of a client is taken.
@@ -45,7 +45,7 @@ const ANSWERS_BACKLOG: usize = 64 << 10;
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
 /// Of calls that are not complete, each client may keep so much here, and all of them together.
 const UNFINISHED_FREE: usize = 2 * READ_PER_TURN;
-const UNFINISHED_MAX: usize = 4 << 20;
+const UNFINISHED_MAX: usize = 2 << 20;
 /// Connections accepted in one turn.
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
@@ -469,7 +469,7 @@ fn standing(stream: &UnixStream, rules: &Rules) -> Result<Peer, Missing> {
 }
 
 fn read_some(client: &mut Client) -> io::Result<()> {
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = [0; READ_PER_TURN];
     let mut total = 0;
     while total < READ_PER_TURN {
         match client.stream.read(&mut buffer) {
