@@ -585,7 +585,7 @@ fn shell() {
     terminal.wait_for("taskmaster> ");
     supervisor.wait_for_execution("one");
     terminal.keys("secu\t");
-    terminal.wait_for_last("taskmaster> security");
+    terminal.wait_for_last("taskmaster> security [SEL…]");
     terminal.keys("on\t");
     terminal.wait_for_last("taskmaster> security one");
     terminal.line("");

@@ -469,9 +469,8 @@ fn killed_shell() {
     let mut shell = on.shell().expect("a shell");
     for round in 0..3 {
         eventually("lines are edited", || (on.terminal.settings() != settings).then_some(()));
-        let mark = on.terminal.mark();
         on.terminal.keys("stop on");
-        on.terminal.wait_for_written(mark, "stop on");
+        on.terminal.wait_for_last("taskmaster> stop on");
         let mark = on.terminal.mark();
         proc::kill(shell, 9);
         // The first comes back at once; the next after a pause, in which the terminal is as it was.

@@ -17,6 +17,7 @@ mod completions;
 mod control;
 mod demo;
 mod failures;
+mod hostile;
 mod in_force;
 mod lies;
 mod main_job;
@@ -27,6 +28,7 @@ mod reload;
 mod remember;
 mod restrict;
 mod sandbox;
+mod screens;
 mod security;
 mod shell;
 mod stops;
@@ -68,6 +70,7 @@ pub fn all() -> Vec<Trial> {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        hostile::trials(),
         in_force::trials(),
         lies::trials(),
         main_job::trials(),
@@ -78,6 +81,7 @@ pub fn all() -> Vec<Trial> {
         remember::trials(),
         restrict::trials(),
         sandbox::trials(),
+        screens::trials(),
         security::trials(),
         shell::trials(),
         stops::trials(),

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -194,6 +194,24 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Asks; the answers are taken with [`Client::next_answer`].
+    pub fn begin(&mut self, method: Method, parameters: &impl Serialize, more: bool) -> Result<(), ClientError> {
+        self.send(method, parameters, more)
+    }
+
+    /// The next answer, and whether others follow; `None` when it has not come within this time.
+    pub fn next_answer<R: DeserializeOwned>(
+        &mut self,
+        limit: Option<Duration>,
+    ) -> Result<Option<(R, bool)>, ClientError> {
+        self.patience = limit;
+        match self.reply() {
+            Ok(reply) => Ok(Some((understood(reply.parameters)?, reply.continues))),
+            Err(ClientError::Late) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Waits until the supervisor closes the connection.
     pub fn wait_for_end(&mut self) -> Result<(), ClientError> {
         loop {
@@ -247,6 +265,12 @@ impl<'a> Client<'a> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(ended(error)),
         }
+    }
+}
+
+impl AsFd for Client<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

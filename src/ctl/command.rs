@@ -8,8 +8,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::examples;
 use super::fault::ParseFault;
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
 use crate::model::signal::Signal;
@@ -62,8 +63,14 @@ pub enum ShellAction {
 
 #[derive(Subcommand, Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Show every process, or those named
+    /// Show every process, or those named; one that is named alone in detail, on a terminal
     Status {
+        /// All about each process: what it runs, its files and limits, its last events and lines
+        #[arg(long)]
+        detail: bool,
+        /// A live screen that follows what happens; q leaves it
+        #[arg(long, conflicts_with_all = ["detail", "json"])]
+        watch: bool,
         /// Processes: web, web:3, web:*, a group name, a glob, all
         #[arg(value_name = "SEL")]
         selectors: Vec<String>,
@@ -79,7 +86,7 @@ pub enum Action {
     /// Stop processes and wait until they are gone
     Stop(Change),
     /// Stop processes and start them again
-    Restart(Change),
+    Restart(Restart),
     /// Send a signal to the main process of each
     Signal {
         /// A name or a number: HUP, SIGUSR1, 15, RTMIN+1
@@ -208,13 +215,32 @@ pub enum NotifyAction {
 }
 
 #[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Restart {
+    /// One process after the other, each running before the next; the first that fails ends it
+    #[arg(long, conflicts_with = "no_wait")]
+    pub rolling: bool,
+    #[command(flatten)]
+    pub change: Change,
+}
+
+#[derive(clap::Args, Debug, Clone, PartialEq)]
 pub struct Change {
     /// Give the order and do not wait for the result
     #[arg(long)]
     pub no_wait: bool,
+    /// Wait at most this long, in all: 90 (seconds), 500ms, 2m; the order stands
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, conflicts_with = "no_wait")]
+    pub timeout: Option<Duration>,
     /// Processes: web, web:3, web:*, a group name, a glob, all
     #[arg(value_name = "SEL", required = true)]
     pub selectors: Vec<String>,
+}
+
+impl Action {
+    /// Whether what it asks for goes on when nobody waits for it any more.
+    pub fn gives_orders(&self) -> bool {
+        matches!(self, Self::Start(_) | Self::Stop(_) | Self::Restart(_))
+    }
 }
 
 /// The channel as an argument.
@@ -268,6 +294,19 @@ fn parse_since(text: &str) -> Result<Since, String> {
     })
 }
 
+/// The longest that a wait can be limited to; without a limit it has none.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let shown = escaped(text);
+    match written_duration(text) {
+        Err(_) => Err(format!("`{shown}` is not a duration; write 90 (seconds), 500ms, 2m")),
+        Ok(Duration::ZERO) => Err(format!("`{shown}` is no time at all; `--no-wait` does not wait")),
+        Ok(long) if long > TIMEOUT_MAX => Err(format!("`{shown}` is too long: a wait lasts at most a year")),
+        Ok(duration) => Ok(duration),
+    }
+}
+
 fn parse_silence(text: &str) -> Result<Duration, String> {
     let shown = escaped(text);
     match written_duration(text) {
@@ -284,7 +323,8 @@ fn parse_silence(text: &str) -> Result<Duration, String> {
 pub fn parse_command_line(words: &[OsString]) -> Result<CommandLine, ParseFault> {
     let words = split_signal(words);
     let name = OsString::from("taskmasterctl");
-    CommandLine::try_parse_from(std::iter::once(name).chain(words)).map_err(|error| fault(&error, &command_line()))
+    let matches = command_line().try_get_matches_from(std::iter::once(name).chain(words));
+    matches.and_then(|matches| CommandLine::from_arg_matches(&matches)).map_err(|error| fault(&error, &command_line()))
 }
 
 /// `signal USR1` as a single word is what Ansible's module passes.
@@ -312,7 +352,8 @@ fn split_signal(words: &[OsString]) -> Vec<OsString> {
 
 /// Reads one command of the shell.
 pub fn parse_shell(words: &[String]) -> Result<ShellLine, ParseFault> {
-    ShellLine::try_parse_from(words).map_err(|error| fault(&error, &shell_command()))
+    let matches = shell_command().try_get_matches_from(words);
+    matches.and_then(|matches| ShellLine::from_arg_matches(&matches)).map_err(|error| fault(&error, &shell_command()))
 }
 
 /// Splits a line of the shell into commands at `;` and each into words, as a shell does. Empty commands
@@ -349,14 +390,14 @@ pub fn split_line(line: &str) -> Result<Vec<Vec<String>>, ParseFault> {
 
 /// The table as clap sees it, of the command line.
 pub fn command_line() -> clap::Command {
-    let mut command = CommandLine::command();
+    let mut command = examples::add_to(CommandLine::command());
     command.build();
     command
 }
 
 /// The table as clap sees it, of the shell.
 pub fn shell_command() -> clap::Command {
-    let mut command = ShellLine::command();
+    let mut command = examples::add_to(ShellLine::command());
     command.build();
     command
 }

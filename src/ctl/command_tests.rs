@@ -19,9 +19,12 @@ fn usage(words: &[&str]) -> String {
 #[test]
 fn every_command_is_understood() {
     let web = || vec!["web".to_owned()];
-    assert_eq!(action(&["status"]), Action::Status { selectors: vec![] });
+    assert_eq!(action(&["status"]), Action::Status { detail: false, watch: false, selectors: vec![] });
     assert_eq!(action(&["security", "web"]), Action::Security { selectors: web() });
-    assert_eq!(action(&["stop", "--no-wait", "web"]), Action::Stop(Change { no_wait: true, selectors: web() }));
+    assert_eq!(
+        action(&["stop", "--no-wait", "web"]),
+        Action::Stop(Change { no_wait: true, timeout: None, selectors: web() })
+    );
     assert_eq!(action(&["signal", "usr1", "web"]), Action::Signal { signal: "usr1".to_owned(), selectors: web() });
     assert_eq!(action(&["reload", "--dry-run"]), Action::Reload { dry_run: true });
     assert_eq!(

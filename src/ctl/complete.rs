@@ -2,16 +2,18 @@
 //! processes from the supervisor, signals from the model.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use clap::{Arg, Command};
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
+use rustyline::hint::{Hint, Hinter, HistoryHinter};
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::command;
+use super::screen::Paint;
 use super::usage;
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
@@ -37,10 +39,13 @@ pub fn candidates(
     word: &str,
     names: impl FnOnce(Names) -> Vec<String>,
 ) -> Vec<String> {
-    let mut found: Vec<String> = match before.split_first() {
+    // Options may stand before the command.
+    let command_at = before.iter().position(|word| !word.starts_with('-')).unwrap_or(before.len());
+    let mut found: Vec<String> = match before[command_at..].split_first() {
+        None if word.starts_with('-') => options(table),
         None => usage::names(table),
         Some((name, arguments)) => match table.find_subcommand(name) {
-            Some(sub) if sub.has_subcommands() && !word.starts_with('-') => candidates_of(sub, table, arguments, names),
+            Some(sub) if sub.has_subcommands() => candidates_of(sub, table, arguments, word, names),
             Some(sub) if word.starts_with('-') => options(sub),
             Some(sub) => values(table, sub, arguments, names),
             None => Vec::new(),
@@ -55,11 +60,14 @@ fn candidates_of(
     command: &Command,
     table: &Command,
     before: &[&str],
+    word: &str,
     names: impl FnOnce(Names) -> Vec<String>,
 ) -> Vec<String> {
     match before.split_first() {
+        None if word.starts_with('-') => options(command),
         None => usage::names(command),
         Some((name, arguments)) => match command.find_subcommand(name) {
+            Some(sub) if word.starts_with('-') => options(sub),
             Some(sub) => values(table, sub, arguments, names),
             None => Vec::new(),
         },
@@ -130,11 +138,12 @@ pub struct ShellHelper {
     names: Box<dyn Fn(Names) -> Vec<String>>,
     /// Off while a question is asked.
     pub enabled: bool,
+    hints: bool,
 }
 
 impl ShellHelper {
-    pub fn new(names: Box<dyn Fn(Names) -> Vec<String>>) -> Self {
-        Self { table: command::shell_command(), names, enabled: true }
+    pub fn new(names: Box<dyn Fn(Names) -> Vec<String>>, hints: bool) -> Self {
+        Self { table: command::shell_command(), names, enabled: true, hints }
     }
 }
 
@@ -158,10 +167,74 @@ impl Completer for ShellHelper {
     }
 }
 
-impl Hinter for ShellHelper {
-    type Hint = String;
+/// What could come next, faint behind the cursor.
+#[derive(PartialEq, Debug)]
+pub enum ShellHint {
+    /// The rest of an earlier line: the right arrow takes it.
+    Earlier(String),
+    /// What the command wants to be told.
+    Usage(String),
 }
-impl Highlighter for ShellHelper {}
+
+impl Hint for ShellHint {
+    fn display(&self) -> &str {
+        match self {
+            Self::Earlier(text) | Self::Usage(text) => text,
+        }
+    }
+
+    fn completion(&self) -> Option<&str> {
+        match self {
+            Self::Earlier(text) => Some(text),
+            Self::Usage(_) => None,
+        }
+    }
+}
+
+impl ShellHelper {
+    /// The places of a command that was just typed: `SEL…` behind `stop `.
+    fn usage_of(&self, line: &str) -> Option<String> {
+        let command = line.rsplit(';').next()?.trim_start();
+        let name = command.strip_suffix(' ').filter(|name| !name.is_empty() && !name.contains(' '))?;
+        let found = self.table.find_subcommand(name)?;
+        let places: Vec<String> = if found.has_subcommands() {
+            vec![usage::names(found).join("|")]
+        } else {
+            found.get_positionals().map(place).collect()
+        };
+        (!places.is_empty()).then(|| places.join(" "))
+    }
+}
+
+/// `SEL`, `[SEL…]`.
+fn place(place: &Arg) -> String {
+    let names = place.get_value_names().unwrap_or_default().iter().map(|name| name.as_str());
+    let mut name = names.collect::<Vec<_>>().join(" ");
+    if place.get_num_args().is_some_and(|count| count.max_values() > 1) {
+        name.push('…');
+    }
+    if place.is_required_set() { name } else { format!("[{name}]") }
+}
+
+impl Hinter for ShellHelper {
+    type Hint = ShellHint;
+
+    fn hint(&self, line: &str, position: usize, context: &Context<'_>) -> Option<ShellHint> {
+        // Without colour a hint could not be told from what was typed.
+        if !self.enabled || !self.hints || position < line.len() || line.trim().is_empty() {
+            return None;
+        }
+        // What a terminal would act on was never typed here, but the file could have been changed.
+        let earlier = HistoryHinter::new().hint(line, position, context).filter(|text| escaped(text) == *text);
+        earlier.map(ShellHint::Earlier).or_else(|| self.usage_of(line).map(ShellHint::Usage))
+    }
+}
+
+impl Highlighter for ShellHelper {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(Paint::Faint.on(hint))
+    }
+}
 impl Validator for ShellHelper {}
 impl Helper for ShellHelper {}
 
@@ -174,14 +247,17 @@ mod tests {
     use crate::model::state::State;
 
     fn complete(line: &str) -> (usize, Vec<String>) {
-        let helper = ShellHelper::new(Box::new(|kind| {
-            if kind != Names::Selectors {
-                return typeable([format!("{kind:?}"), "a b".to_owned()]);
-            }
-            let mut two = process("web:1", State::Running);
-            two.group_name = Some("front end".to_owned());
-            selectors(&[process("web:0", State::Running), two, process("db", State::Running)])
-        }));
+        let helper = ShellHelper::new(
+            Box::new(|kind| {
+                if kind != Names::Selectors {
+                    return typeable([format!("{kind:?}"), "a b".to_owned()]);
+                }
+                let mut two = process("web:1", State::Running);
+                two.group_name = Some("front end".to_owned());
+                selectors(&[process("web:0", State::Running), two, process("db", State::Running)])
+            }),
+            true,
+        );
         let history = MemHistory::new();
         let (start, pairs) = helper.complete(line, line.len(), &Context::new(&history)).expect("completes");
         (start, pairs.into_iter().map(|pair| pair.display).collect())
@@ -223,10 +299,31 @@ mod tests {
     #[test]
     fn options_signals_channels_and_commands_stand_where_they_belong() {
         assert_eq!(names("stop --n"), ["--no-wait"]);
+        assert_eq!(names("restart --r"), ["--rolling"]);
+        assert_eq!((names("--js"), names("--json stat")), (vec!["--json".to_owned()], vec!["status".to_owned()]));
+        assert!(names("notify silence --").contains(&"--json".to_owned()) && names("start --timeout ").is_empty());
         assert!(names("status --").contains(&"--json".to_owned()));
         assert_eq!(names("signal US"), ["USR1", "USR2"]);
         assert_eq!(names("signal USR1 d"), ["db"]);
         assert_eq!(names("tail db std"), ["stdout", "stderr"]);
         assert_eq!(names("help sh"), ["shutdown"]);
+    }
+
+    #[test]
+    fn a_hint_is_the_rest_of_an_earlier_line_or_what_the_command_wants() {
+        let mut history = MemHistory::new();
+        rustyline::history::History::add(&mut history, "restart web").expect("adds");
+        let hint = |line: &str, hints| {
+            let helper = ShellHelper::new(Box::new(|_| Vec::new()), hints);
+            helper.hint(line, line.len(), &Context::new(&history))
+        };
+        assert_eq!(hint("rest", true), Some(ShellHint::Earlier("art web".to_owned())));
+        assert_eq!(hint("stop ", true), Some(ShellHint::Usage("SEL…".to_owned())));
+        assert_eq!(hint("pid; signal ", true), Some(ShellHint::Usage("SIG SEL…".to_owned())));
+        assert_eq!(hint("status ", true), Some(ShellHint::Usage("[SEL…]".to_owned())));
+        for (line, hints) in [("rest", false), ("stop web", true), ("", true), ("version ", true), ("frob ", true)] {
+            assert_eq!(hint(line, hints), None, "{line}");
+        }
+        assert_eq!(ShellHint::Usage("SEL".to_owned()).completion(), None);
     }
 }

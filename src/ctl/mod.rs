@@ -1,9 +1,11 @@
 //! `taskmasterctl`: the commands, one at a time or in a shell. It holds no privilege and decides nothing:
 //! it asks the supervisor and shows the answers.
 //!
-//! `command` is the table of commands, `usage` what is said of words that are none; `connect` and `client` carry a call; `run` carries out one command
-//! with `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is printed; `shell`, `complete`,
-//! `history` and `watch` are the shell; `suggest` is for the completions of other shells; `zone` is the time of day where the user is.
+//! `command` is the table of commands with its `examples`, `usage` what is said of words that are none; `connect` and
+//! `client` carry a call; `run` carries out one command with `order` (what is waited for), `live` (`status --watch`, drawn
+//! by `frame`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
+//! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
+//! `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -12,10 +14,15 @@ pub mod command;
 mod complete;
 mod config;
 mod connect;
+mod detail;
+mod examples;
 mod fault;
+mod frame;
 mod grid;
 mod history;
+mod live;
 mod notify;
+mod order;
 mod results;
 mod run;
 mod screen;
@@ -37,6 +44,8 @@ use connect::{Connector, Surroundings};
 use fault::Failure;
 use run::Session;
 use screen::Screen;
+
+use crate::system::terminal::Interrupts;
 
 /// The program: returns its exit code.
 pub fn taskmasterctl() -> ExitCode {
@@ -61,7 +70,10 @@ fn start(line: CommandLine, screen: &mut Screen) -> u8 {
     let interactive = std::io::stdin().is_terminal() && screen.terminal;
     match line.action {
         Some(action) => {
-            let session = Session { connector: &connector, interrupts: None, json: line.json, in_shell: false };
+            // Where something goes on when the command is left, Ctrl-C says so; elsewhere it just ends it.
+            let interrupts = if action.gives_orders() { Interrupts::catch().ok() } else { None };
+            let interrupts = interrupts.as_ref();
+            let session = Session { connector: &connector, interrupts, json: line.json, in_shell: false };
             finish(session.run(&action, screen), screen)
         }
         None if interactive => shell::interactive(connector, line.json, screen),

@@ -18,17 +18,15 @@ pub enum Order {
     Signal,
 }
 
-impl Order {
-    /// Whether the process got where the order wanted it.
-    fn is_done(self, outcome: Outcome) -> bool {
-        // supervisorctl counts the stop of a stopped process as done.
-        outcome.is_success() || (self == Self::Stop && outcome == Outcome::NotRunning)
-    }
+/// Whether the process got where the order wanted it.
+pub fn is_done(order: Order, outcome: Outcome) -> bool {
+    // supervisorctl counts the stop of a stopped process as done.
+    outcome.is_success() || (order == Order::Stop && outcome == Outcome::NotRunning)
 }
 
 /// 0 if every process got there, else 1.
 pub fn exit_code(order: Order, reply: &ChangeReply) -> u8 {
-    u8::from(!reply.results.iter().all(|result| order.is_done(result.outcome)))
+    u8::from(!reply.results.iter().all(|result| is_done(order, result.outcome)))
 }
 
 /// supervisorctl's lines. `ran` says whether a process ran before a restart.
@@ -71,23 +69,14 @@ pub fn no_such(selector: &str) -> String {
 }
 
 /// The same for people, with the reason where there is one.
-pub fn friendly(order: Order, reply: &ChangeReply, screen: &Screen) -> String {
-    let mut out = String::new();
-    for result in &reply.results {
-        let paint = match result.outcome {
-            Outcome::AlreadyStarted | Outcome::NotRunning if order.is_done(result.outcome) => Paint::Plain,
-            outcome if order.is_done(outcome) => Paint::Good,
-            _ => Paint::Bad,
-        };
-        let _ = write!(out, "{}: {}", escaped(&result.process), screen.painted(words(order, result), paint));
-        match &result.detail {
-            Some(detail) => {
-                let _ = writeln!(out, ": {}", escaped(detail));
-            }
-            None => out.push('\n'),
-        }
-    }
-    out
+pub fn friendly(order: Order, result: &ChangeResult, screen: &Screen) -> String {
+    let paint = match result.outcome {
+        Outcome::AlreadyStarted | Outcome::NotRunning if is_done(order, result.outcome) => Paint::Plain,
+        outcome if is_done(order, outcome) => Paint::Good,
+        _ => Paint::Bad,
+    };
+    let detail = result.detail.as_ref().map(|detail| format!(": {}", escaped(detail))).unwrap_or_default();
+    format!("{}: {}{detail}\n", escaped(&result.process), screen.painted(words(order, result), paint))
 }
 
 fn words(order: Order, result: &ChangeResult) -> &'static str {
@@ -173,7 +162,7 @@ mod tests {
             outcome: *outcome,
             detail: None,
         };
-        ChangeReply { results: results.iter().map(result).collect() }
+        ChangeReply { results: results.iter().map(result).collect(), waiting: Vec::new() }
     }
 
     #[test]
@@ -218,7 +207,7 @@ mod tests {
         let mut failed = reply(&[("web", Outcome::SpawnError)]);
         failed.results[0].detail = Some("executing /x:\nNo such file".to_owned());
         let screen = Screen::of(Box::new(Vec::new()), Box::new(Vec::new()), true);
-        let text = friendly(Order::Start, &failed, &screen);
+        let text = friendly(Order::Start, &failed.results[0], &screen);
         assert_eq!(text, "web: could not be executed: executing /x:\\nNo such file\n");
     }
 

@@ -1,24 +1,23 @@
 //! Carries out one command: asks, prints the answer, and says with which exit code it ended.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::client::{Client, ClientError, understood};
-use super::command::{self, Action, Change};
+use super::command::{self, Action};
 use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{check, config, notify, security, show, stream, zone};
+use super::{check, config, detail, live, notify, order, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, Method, NoParameters, Process, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall,
-    StatusReply, VersionReply,
+    ChangeReply, Method, NoParameters, Process, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply,
+    VersionReply,
 };
 use crate::system::terminal::Interrupts;
 
@@ -42,16 +41,14 @@ impl Session<'_> {
     /// Carries out one command; its exit code.
     pub fn run(&self, action: &Action, screen: &mut Screen) -> Result<u8, Failure> {
         match action {
-            Action::Status { selectors } => self.status(selectors, screen),
+            Action::Status { watch: true, selectors, .. } => live::watch(self, selectors, screen),
+            Action::Status { detail, selectors, .. } => self.status(selectors, *detail, screen),
             Action::Security { selectors } => self.security(selectors, screen),
-            Action::Start(change) => self.change(Order::Start, change, screen),
-            Action::Stop(change) => self.change(Order::Stop, change, screen),
-            Action::Restart(change) => self.change(Order::Restart, change, screen),
-            Action::Signal { signal, selectors } => {
-                let call = SignalCall { signal: signal.clone(), selectors: selectors.clone() };
-                let answer = self.ordered(self.ask(Method::Signal, &call), screen)?;
-                self.show_change(Order::Signal, answer, None, screen)
-            }
+            Action::Start(change) => order::change(self, Order::Start, change, screen),
+            Action::Stop(change) => order::change(self, Order::Stop, change, screen),
+            Action::Restart(restart) if restart.rolling => order::rolling(self, restart, screen),
+            Action::Restart(restart) => order::change(self, Order::Restart, &restart.change, screen),
+            Action::Signal { signal, selectors } => self.signal(signal, selectors, screen),
             Action::Reload { dry_run } => self.reload(*dry_run, screen),
             Action::Tail { follow, lines, selector, channel } => {
                 stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
@@ -77,9 +74,12 @@ impl Session<'_> {
         understood(self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?)
     }
 
-    fn status(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+    fn status(&self, selectors: &[String], detail: bool, screen: &mut Screen) -> Result<u8, Failure> {
         let StatusReply { processes, channels } = self.known(self.status_of(selectors), screen)?;
-        if self.json {
+        let alone = screen.terminal && !self.json && detail::is_one(selectors, &processes);
+        if detail || alone {
+            detail::show(self, &processes, screen)?;
+        } else if self.json {
             screen.print(&pretty(&processes))?;
         } else if !screen.terminal {
             screen.print(&show::lines(&processes, zone::local()))?;
@@ -120,65 +120,28 @@ impl Session<'_> {
         Ok(0)
     }
 
-    /// In a script, a name that nothing has is told as supervisorctl tells it.
-    fn known<T>(&self, answer: Result<T, ClientError>, screen: &mut Screen) -> Result<T, Failure> {
-        match answer {
-            Err(ClientError::Refused(Refusal::NoSuchProgram { selector, suggestion }))
-                if !screen.terminal && !self.json =>
-            {
-                screen.print(&results::no_such(&selector))?;
-                if suggestion.is_some() {
-                    let refusal = Refusal::NoSuchProgram { selector, suggestion };
-                    screen.complain(&format!("taskmasterctl: {}", ClientError::Refused(refusal)));
-                }
-                Err(Failure::Told(4))
-            }
-            other => Ok(other?),
-        }
-    }
-
     /// As [`Session::known`], for an order that stands when nobody waits for it any more.
     fn ordered<T>(&self, answer: Result<T, ClientError>, screen: &mut Screen) -> Result<T, Failure> {
         match answer {
-            Err(ClientError::Interrupted) => Err(Failure::Left),
+            Err(ClientError::Interrupted) => Err(Failure::Left(None)),
             other => self.known(other, screen),
         }
     }
 
-    fn change(&self, order: Order, change: &Change, screen: &mut Screen) -> Result<u8, Failure> {
-        let method = match order {
-            Order::Start => Method::Start,
-            Order::Stop => Method::Stop,
-            Order::Restart => Method::Restart,
-            Order::Signal => Method::Signal,
-        };
-        // supervisorctl tells a stop only of what ran. Where `status` is not permitted, all count as running.
-        let asks = order == Order::Restart && !screen.terminal && !self.json;
-        let ran: Option<BTreeSet<String>> = asks.then(|| self.processes(&change.selectors).ok()).flatten().map(|all| {
-            let alive = all.into_iter().filter(|process| process.pid.is_some());
-            alive.map(|process| process.process).collect()
-        });
-        let call = ChangeCall { selectors: change.selectors.clone(), wait: !change.no_wait };
-        let answer = self.ordered(self.ask(method, &call), screen)?;
-        self.show_change(order, answer, ran.as_ref(), screen)
-    }
-
-    fn show_change(
-        &self,
-        order: Order,
-        answer: Value,
-        ran: Option<&BTreeSet<String>>,
-        screen: &mut Screen,
-    ) -> Result<u8, Failure> {
+    fn signal(&self, signal: &str, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
+        let call = SignalCall { signal: signal.to_owned(), selectors: selectors.to_vec() };
+        let answer = self.ordered(self.ask(Method::Signal, &call), screen)?;
         let json = self.json.then(|| pretty(&answer));
         let reply: ChangeReply = understood(answer)?;
         let text = match json {
             Some(json) => json,
-            None if screen.terminal => results::friendly(order, &reply, screen),
-            None => results::lines(order, &reply, |name| ran.is_none_or(|ran| ran.contains(name))),
+            None if screen.terminal => {
+                reply.results.iter().map(|result| results::friendly(Order::Signal, result, screen)).collect()
+            }
+            None => results::lines(Order::Signal, &reply, |_| true),
         };
         screen.print(&text)?;
-        Ok(results::exit_code(order, &reply))
+        Ok(results::exit_code(Order::Signal, &reply))
     }
 
     fn reload(&self, dry_run: bool, screen: &mut Screen) -> Result<u8, Failure> {
@@ -275,7 +238,7 @@ impl Session<'_> {
             Ok(answer) if self.json => screen.print(&pretty(&answer))?,
             // It does already what was asked.
             Ok(_) | Err(ClientError::Refused(Refusal::ShuttingDown {})) => screen.print("Shut down\n")?,
-            Err(ClientError::Interrupted) => return Err(Failure::Left),
+            Err(ClientError::Interrupted) => return Err(Failure::Left(None)),
             Err(error) => return Err(error.into()),
         }
         Ok(0)

@@ -73,7 +73,7 @@ fn change(results: &[(&str, Outcome)]) -> Vec<Reply> {
         outcome: *outcome,
         detail: None,
     };
-    vec![Reply::done(ChangeReply { results: results.iter().map(result).collect() })]
+    vec![Reply::done(ChangeReply { results: results.iter().map(result).collect(), waiting: Vec::new() })]
 }
 
 fn status(processes: &[Process]) -> Vec<Reply> {
@@ -210,7 +210,9 @@ fn a_reader_who_leaves_is_no_failure() {
     let err = Sink::default();
     let mut screen = Screen::of(Box::new(Closed), Box::new(err.clone()), false);
     let session = Session { connector: &connector, interrupts: None, json: false, in_shell: false };
-    let failure = session.run(&Action::Status { selectors: vec![] }, &mut screen).expect_err("a closed pipe");
+    let failure = session
+        .run(&Action::Status { detail: false, watch: false, selectors: vec![] }, &mut screen)
+        .expect_err("a closed pipe");
     assert_eq!(screen.failure(&failure), 0);
     assert_eq!(err.text(), "");
     assert!(screen.is_closed());

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Failure, ParseFault};
 use crate::model::boundary::Level;
@@ -17,6 +18,10 @@ pub struct Screen {
     /// Standard output is a terminal.
     pub terminal: bool,
     pub colour: bool,
+    /// The cursor can be moved: standard output is a terminal that is not dumb.
+    pub moves: bool,
+    /// Held by who prints, so that nobody prints into what another has drawn.
+    pub drawn: Arc<Mutex<Drawn>>,
     /// The width when it cannot be asked: of a test, or of what is no terminal.
     fixed_width: Option<usize>,
     closed: bool,
@@ -33,6 +38,8 @@ impl Screen {
             err: Box::new(io::stderr()),
             terminal,
             colour: terminal && !no_colour && !dumb,
+            moves: terminal && !dumb,
+            drawn: Arc::default(),
             fixed_width: None,
             closed: false,
         }
@@ -40,13 +47,34 @@ impl Screen {
 
     #[cfg(test)]
     pub fn of(out: Box<dyn Write>, err: Box<dyn Write>, terminal: bool) -> Self {
-        Self { out, err, terminal, colour: false, fixed_width: Some(80), closed: false }
+        Self {
+            out,
+            err,
+            terminal,
+            colour: false,
+            moves: false,
+            drawn: Arc::default(),
+            fixed_width: Some(80),
+            closed: false,
+        }
     }
 
     /// How many columns there are now.
     pub fn width(&self) -> usize {
         let variable = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
         self.fixed_width.or_else(|| terminal::columns(io::stdout().as_fd())).or_else(variable).unwrap_or(80)
+    }
+
+    /// How many rows there are now, at least 1.
+    pub fn height(&self) -> usize {
+        let rows = terminal::size(io::stdout().as_fd()).map(|(_, rows)| rows);
+        let variable = || std::env::var("LINES").ok()?.parse().ok();
+        rows.filter(|rows| *rows > 0).or_else(variable).unwrap_or(24).max(1)
+    }
+
+    /// What is drawn and by that not to be printed into. That somebody panicked while drawing changes nothing.
+    pub fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Prints text that ends with its own line feed, all of it at once.
@@ -99,6 +127,20 @@ impl Screen {
         if self.colour { paint.on(text) } else { text.to_owned() }
     }
 }
+
+/// What is on the terminal besides lines that stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Drawn {
+    #[default]
+    Nothing,
+    /// The last line tells how far a command is, and goes.
+    Progress,
+    /// One command has all of it.
+    WholeScreen,
+}
+
+/// Goes to the start of the line and clears it.
+pub const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// The few colours with a meaning. All are from the terminal's own palette.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

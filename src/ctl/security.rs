@@ -89,8 +89,8 @@ fn table(heading: &[&str], rows: &[Vec<Cell>], screen: &Screen) -> String {
 /// The last column is never narrower.
 const ROOM_MIN: usize = 20;
 
-/// A text in lines of this width, broken at spaces. At least one line.
-fn broken(text: &str, width: usize) -> Vec<String> {
+/// A text in lines of this width, broken at spaces only. At least one line.
+pub fn broken(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let used = lines.last().map_or(0, |line| line.width());
@@ -235,7 +235,7 @@ fn of_kernel(live: &Live) -> Vec<Fact> {
     facts
 }
 
-fn limit(limit: Limit) -> String {
+pub fn limit(limit: Limit) -> String {
     let value = |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string());
     if limit.soft == limit.hard { value(limit.soft) } else { format!("{}:{}", value(limit.soft), value(limit.hard)) }
 }

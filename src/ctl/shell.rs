@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::fault::Failure;
 use super::finish;
 use super::history::{History, LINES_MAX};
 use super::run::Session;
-use super::screen::Screen;
+use super::screen::{CLEAR_LINE, Drawn, Screen};
 use super::watch::Watch;
 use super::zone;
 use crate::model::event::Severity;
@@ -142,7 +142,7 @@ impl Shell {
         let mut editor = Editor::with_history(config, remembered)?;
         let asked = Arc::clone(&connector);
         let names = move |kind| names(&asked, kind).unwrap_or_default();
-        editor.set_helper(Some(ShellHelper::new(Box::new(names))));
+        editor.set_helper(Some(ShellHelper::new(Box::new(names), colour)));
         for line in history.load() {
             editor.history_mut().add_owned(line)?;
         }
@@ -151,13 +151,13 @@ impl Shell {
 
     /// Reads and carries out commands until the shell is left; its exit code.
     fn run(&mut self, screen: &mut Screen) -> u8 {
-        self.follow_events(screen.colour);
+        self.follow_events(screen);
         if self.place == Place::SupervisorsTerminal {
             self.look_for_the_end();
             // Their number is a limit, not a promise: without it, the shell works as well.
             let _ = start_no_more_threads();
         }
-        self.carry_out(&Action::Status { selectors: Vec::new() }, false, screen);
+        self.carry_out(&Action::Status { detail: false, watch: false, selectors: Vec::new() }, false, screen);
         loop {
             if self.gone.load(Ordering::Acquire) {
                 screen.complain("taskmasterctl: the supervisor is gone");
@@ -219,7 +219,8 @@ impl Shell {
         let connector = &self.connector;
         let session = Session { connector, interrupts: Some(&self.interrupts), json, in_shell: true };
         let result = session.run(action, screen);
-        let left = matches!(result, Err(Failure::Left | Failure::Client(ClientError::Interrupted)));
+        let left =
+            matches!(result, Err(Failure::Left(_) | Failure::LeftTold | Failure::Client(ClientError::Interrupted)));
         if left {
             // The terminal has shown `^C`.
             screen.complain("");
@@ -330,7 +331,7 @@ impl Shell {
         }
     }
 
-    fn follow_events(&mut self, colour: bool) {
+    fn follow_events(&mut self, screen: &Screen) {
         // On the supervisor's terminal the shell takes the place of its log; elsewhere it is a guest.
         let least = match self.place {
             Place::SupervisorsTerminal => Severity::Info,
@@ -338,10 +339,19 @@ impl Shell {
         };
         // A terminal that cannot edit lines cannot print above them either.
         if let Ok(mut printer) = self.editor.create_external_printer() {
-            let print = move |line: String| printer.print(line + "\n").is_ok();
+            let drawn = Arc::clone(&screen.drawn);
+            let print = move |line: String| {
+                let drawn = drawn.lock().unwrap_or_else(PoisonError::into_inner);
+                match *drawn {
+                    Drawn::Nothing => printer.print(line + "\n").is_ok(),
+                    Drawn::Progress => printer.print(format!("{CLEAR_LINE}{line}\n")).is_ok(),
+                    // It shows what happens itself.
+                    Drawn::WholeScreen => true,
+                }
+            };
             // Asked before the first `status` is printed: what happens between the two must not be missed.
             let last = newest_event(&self.connector);
-            let mut watch = Watch::new(least, colour, Box::new(print)).after(last);
+            let mut watch = Watch::new(least, screen.colour, Box::new(print)).after(last);
             if self.place == Place::SupervisorsTerminal {
                 watch = watch.without_contact();
             }

@@ -56,7 +56,7 @@ fn clock(seconds: f64) -> String {
 }
 
 /// `Nov 20 08:19 AM`, in the zone of who asks.
-fn local_time(exit: &LastExit, zone: &TimeZone) -> String {
+pub fn local_time(exit: &LastExit, zone: &TimeZone) -> String {
     exit.at.to_zoned(zone.clone()).strftime("%b %d %I:%M %p").to_string()
 }
 
@@ -107,7 +107,7 @@ impl Column {
     }
 }
 
-fn uptime(seconds: f64) -> String {
+pub fn uptime(seconds: f64) -> String {
     // Whole seconds: the table is read, not measured with.
     human(Duration::from_secs(seconds as u64)).replace("0ms", "0s")
 }
@@ -131,7 +131,7 @@ fn info(process: &Process, zone: &TimeZone) -> String {
     }
 }
 
-fn how(exit: &LastExit) -> String {
+pub fn how(exit: &LastExit) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(signal)) if exit.core_dumped => format!("SIG{signal}, core dumped"),

@@ -96,7 +96,9 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             nearest(&value, ["stdout", "stderr"]),
         ),
         ErrorKind::ValueValidation => match std::error::Error::source(error) {
-            Some(reason) if matches!(&*argument, "<SIG>" | "<DURATION>") => escaped(&reason.to_string()).into_owned(),
+            Some(reason) if argument == "<SIG>" || argument.ends_with("<DURATION>") => {
+                escaped(&reason.to_string()).into_owned()
+            }
             Some(reason) => format!("{}: {}", escaped(&argument), escaped(&reason.to_string())),
             None => format!("`{}` is not a value of {}", escaped(&value), escaped(&argument)),
         },

@@ -4,13 +4,17 @@
 //! introspection.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::authority::Verb;
+use crate::model::boundary::octal;
 pub use crate::model::boundary::{Check, Grant, Level, Live, Settings};
 use crate::model::event::{Event, wall_time};
-use crate::model::id::ProgramName;
+use crate::model::id::{Gid, ProgramName};
 pub use crate::model::plan::Plan;
+use crate::model::program::{Limit, Resource};
 pub use crate::model::settings::{OnDisk, Section, Setting, Source};
 use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
@@ -24,6 +28,7 @@ pub const INTERFACE: &str = "io.taskmaster.Control";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
     Status,
+    Details,
     Security,
     Start,
     Stop,
@@ -46,8 +51,9 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Status,
+        Self::Details,
         Self::Security,
         Self::Start,
         Self::Stop,
@@ -72,6 +78,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Status => "Status",
+            Self::Details => "Details",
             Self::Security => "Security",
             Self::Start => "Start",
             Self::Stop => "Stop",
@@ -97,7 +104,7 @@ impl Method {
     /// What a client must be allowed for it.
     pub fn verb(self) -> Verb {
         match self {
-            Self::Status | Self::Security | Self::Events => Verb::Status,
+            Self::Status | Self::Details | Self::Security | Self::Events => Verb::Status,
             Self::Start => Verb::Start,
             Self::Stop => Verb::Stop,
             Self::Restart => Verb::Restart,
@@ -174,6 +181,46 @@ pub struct StatusReply {
 pub struct StatusCall {
     #[serde(default)]
     pub selectors: Vec<String>,
+}
+
+/// The most processes that one call of `Details` may name: the core reads files of /proc for each.
+pub const DETAILS_MAX: usize = 32;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetailsCall {
+    pub selectors: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct DetailsReply {
+    pub processes: Vec<ProcessDetails>,
+}
+
+/// What `status` shows of a process that is looked at alone, besides [`Process`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProcessDetails {
+    /// The name people see.
+    pub process: String,
+    /// The words of the command; `${user}` and `${home}` stay open until the start. Null, as are directory
+    /// and files, for who may not `config`.
+    pub command: Option<Vec<String>>,
+    /// Null also where it is the supervisor's own.
+    pub working_directory: Option<String>,
+    /// Where standard output goes; null: to no file.
+    pub stdout: Option<String>,
+    pub stderr: Option<String>,
+    /// What the caller may `tail`.
+    pub outputs: Vec<Channel>,
+    /// As the kernel says. Null when it does not run, as are its groups.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// The supplementary groups.
+    pub groups: Option<Vec<Gid>>,
+    #[serde(with = "octal")]
+    pub umask: u32,
+    /// As the kernel says; those configured when it does not run.
+    pub limits: BTreeMap<Resource, Limit>,
 }
 
 /// The most processes in one answer of `Security`: the core reads several files of /proc for each.
@@ -256,6 +303,8 @@ pub struct SignalCall {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ChangeReply {
     pub results: Vec<ChangeResult>,
+    /// In the first of several answers (a call with `more`): the processes whose results are to come.
+    pub waiting: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -494,6 +543,21 @@ type Process (
 
 type Limit (soft: ?int, hard: ?int)
 
+# What is shown of a process that is looked at alone. Command, directory and files only for who may `config`.
+type ProcessDetails (
+  process: string,
+  command: ?[]string,
+  working_directory: ?string,
+  stdout: ?string,
+  stderr: ?string,
+  outputs: []string,
+  uid: ?int,
+  gid: ?int,
+  groups: ?[]int,
+  umask: string,
+  limits: [string]Limit
+)
+
 type Ids (real: int, effective: int, saved: int, filesystem: int)
 
 type CapabilitySets (
@@ -649,16 +713,20 @@ type Silenced (id: string, selector: string, until: string, reason: string, by: 
 # gets through, for clients that may know the status of everything.
 method Status(selectors: ?[]string) -> (processes: []Process, channels: []ChannelProblem)
 
+# More about these processes, at most 32 of them.
+method Details(selectors: []string) -> (processes: []ProcessDetails)
+
 # What these run with and what of the boundary around them is missing, some processes an answer: go on
 # with `after` as long as `next` is not null.
 method Security(selectors: ?[]string, after: ?string) -> (programs: []ProgramSecurity, next: ?string)
 
-method Start(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
-method Stop(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
-method Restart(selectors: []string, wait: ?bool) -> (results: []ChangeResult)
+# With `more`, results come as they are there, and first the names of those that are waited for.
+method Start(selectors: []string, wait: ?bool) -> (results: []ChangeResult, waiting: []string)
+method Stop(selectors: []string, wait: ?bool) -> (results: []ChangeResult, waiting: []string)
+method Restart(selectors: []string, wait: ?bool) -> (results: []ChangeResult, waiting: []string)
 
 # A signal by name or number, to the main process of each.
-method Signal(signal: string, selectors: []string) -> (results: []ChangeResult)
+method Signal(signal: string, selectors: []string) -> (results: []ChangeResult, waiting: []string)
 
 # Reads the configuration again; dry_run only says what would happen.
 method Reload(dry_run: ?bool) -> (
@@ -738,7 +806,7 @@ mod tests {
         for method in Method::ALL {
             assert!(DESCRIPTION.contains(&format!("method {}(", method.name())), "{}", method.name());
             let verb = match method {
-                Method::Events | Method::Security => "status".to_owned(),
+                Method::Events | Method::Details | Method::Security => "status".to_owned(),
                 Method::Silence | Method::Unsilence | Method::Silences => "notify".to_owned(),
                 notify if notify.name().starts_with("Notify") => "notify".to_owned(),
                 _ => method.name().to_lowercase(),

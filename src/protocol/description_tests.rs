@@ -75,6 +75,7 @@ impl Description {
             "int" => json!(7),
             "float" => json!(1.5),
             "string" => json!(word(name)),
+            "object" => json!({ "any": "thing" }),
             name => self.object(self.types.get(name).unwrap_or_else(|| panic!("a type {name}")), full),
         }
     }
@@ -102,9 +103,11 @@ fn word(field: &str) -> &'static str {
         "keyring" => "private",
         "kill_mode" => "tree",
         "role" => "log",
+        "source" => "file",
+        "on_disk" => "same",
         "outcome" => "started",
         "thing" => "channel",
-        "channel" => "stdout",
+        "channel" | "outputs" => "stdout",
         "effective" | "permitted" | "inheritable" | "bounding" | "ambient" | "capabilities" | "capability_bounding" => {
             "CAP_KILL"
         }
@@ -191,6 +194,8 @@ fn every_method_is_described_as_its_types_are() {
         let (name, fields) = (each.name(), &description.methods[each.name()]);
         match each {
             Method::Status => method::<StatusCall, StatusReply>(description, fields, name),
+            Method::Details => method::<DetailsCall, DetailsReply>(description, fields, name),
+            Method::Config => method::<ConfigCall, ConfigReply>(description, fields, name),
             Method::Security => method::<SecurityCall, SecurityReply>(description, fields, name),
             Method::Start | Method::Stop | Method::Restart => {
                 method::<ChangeCall, ChangeReply>(description, fields, name);
@@ -228,7 +233,8 @@ fn every_type_is_described_as_it_is() {
         "FileFact" crate::model::boundary::FileFact, "Grant" Grant, "Settings" Settings, "Check" Check,
         "ProcessSecurity" ProcessSecurity, "ProgramSecurity" ProgramSecurity, "ChangeResult" ChangeResult,
         "Plan" Plan, "ChannelProblem" ChannelProblem, "AlertChannel" AlertChannel, "AlertMessage" MessageReport,
-        "TestResult" TestResult, "Silenced" Silence,
+        "TestResult" TestResult, "Silenced" Silence, "ProcessDetails" ProcessDetails, "ProgramChange" ProgramChange,
+        "Setting" Setting, "Section" Section,
     }
     // These are read in another way: a limit is written as two numbers, an event is flat.
     for (name, agree) in [

@@ -10,7 +10,9 @@ pub const REPLY_MAX: usize = 32 << 20;
 /// Cuts a stream of bytes into frames.
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// How much of `buffer` has been looked through for the NUL.
+    /// Where the next frame begins: what is before it has been given out.
+    start: usize,
+    /// How far `buffer` has been looked through for the NUL.
     searched: usize,
     max: usize,
 }
@@ -21,7 +23,7 @@ pub struct TooLong;
 
 impl Decoder {
     pub fn new(max: usize) -> Self {
-        Self { buffer: Vec::new(), searched: 0, max }
+        Self { buffer: Vec::new(), start: 0, searched: 0, max }
     }
 
     /// Takes bytes that were read.
@@ -31,7 +33,14 @@ impl Decoder {
 
     /// How many bytes wait here: what a reader consults before it reads more.
     pub fn waiting(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.start
+    }
+
+    /// Whether a whole frame waits, of whatever length.
+    pub fn has_frame(&mut self) -> bool {
+        let found = self.buffer[self.searched..].iter().position(|byte| *byte == 0);
+        self.searched = found.map_or(self.buffer.len(), |offset| self.searched + offset);
+        found.is_some()
     }
 
     /// The next whole frame, without its NUL.
@@ -39,24 +48,23 @@ impl Decoder {
     /// # Errors
     /// When more than the cap came without a NUL.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
-        match self.buffer[self.searched..].iter().position(|byte| *byte == 0) {
-            Some(offset) => {
-                let end = self.searched + offset;
-                if end > self.max {
-                    return Err(TooLong);
-                }
-                let rest = self.buffer.split_off(end + 1);
-                let mut frame = std::mem::replace(&mut self.buffer, rest);
-                frame.pop();
-                self.searched = 0;
-                Ok(Some(frame))
-            }
-            None if self.buffer.len() > self.max => Err(TooLong),
-            None => {
-                self.searched = self.buffer.len();
-                Ok(None)
-            }
+        let whole = self.has_frame();
+        if self.searched - self.start > self.max {
+            return Err(TooLong);
         }
+        if !whole {
+            return Ok(None);
+        }
+        let frame = self.buffer[self.start..self.searched].to_vec();
+        self.start = self.searched + 1;
+        self.searched = self.start;
+        // Not after each frame: many small ones are not moved again and again.
+        if self.start * 2 >= self.buffer.len() {
+            self.buffer.drain(..self.start);
+            self.buffer.shrink_to(self.buffer.len() * 2);
+            (self.start, self.searched) = (0, 0);
+        }
+        Ok(Some(frame))
     }
 }
 
@@ -84,6 +92,19 @@ mod tests {
         let mut decoder = Decoder::new(4);
         decoder.push(b"abcde\0");
         assert_eq!(decoder.next_frame(), Err(TooLong));
+    }
+
+    #[test]
+    fn a_whole_frame_is_seen_before_it_is_taken() {
+        let mut decoder = Decoder::new(4);
+        decoder.push(b"ab");
+        assert!(!decoder.has_frame());
+        decoder.push(b"\0c\0");
+        assert!(decoder.has_frame() && decoder.has_frame());
+        assert_eq!(decoder.next_frame(), Ok(Some(b"ab".to_vec())));
+        assert_eq!((decoder.has_frame(), decoder.waiting()), (true, 2));
+        assert_eq!(decoder.next_frame(), Ok(Some(b"c".to_vec())));
+        assert_eq!((decoder.has_frame(), decoder.waiting()), (false, 0));
     }
 
     proptest! {

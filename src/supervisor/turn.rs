@@ -93,12 +93,16 @@ impl Core {
         self.carry_out(orders);
         self.check_remains(now);
         self.control.time_out(&mut self.reactor, now);
-        for request in self.control.requests(&mut self.reactor) {
+        for request in self.control.requests(&mut self.reactor, now) {
             calls::handle(self, request);
         }
         self.digest();
         // Whoever is answered can rely on it.
         self.keep_will();
+        let control = &self.control;
+        for (client, reply) in self.waiters.progress(|client| !control.is_behind(client)) {
+            self.partial_answer(client, &Reply::continues(reply));
+        }
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }

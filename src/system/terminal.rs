@@ -1,5 +1,5 @@
-//! What a program asks of the terminal it talks to: how wide it is, whether it is still there, and Ctrl-C
-//! as something that a wait can see instead of something that ends the process.
+//! What a program asks of the terminal it talks to: how large it is, whether it is still there, keys one by
+//! one, and Ctrl-C as something that a wait can see instead of something that ends the process.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
@@ -33,13 +33,42 @@ impl Saved {
     }
 }
 
+/// Standard input gives each key at once, unseen, and no key is a signal, until this is dropped.
+pub struct Keys(Saved);
+
+impl Keys {
+    /// # Errors
+    /// Standard input is no terminal, or gone.
+    pub fn one_by_one() -> io::Result<Self> {
+        use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut settings = before.clone();
+        settings.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
+        settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &settings)?;
+        Ok(Self(Saved(before)))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.0.restore();
+    }
+}
+
 /// The columns of the terminal, if it is one and knows.
 pub fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
+    size(terminal).map(|(columns, _)| columns)
+}
+
+/// Columns and rows of the terminal, if it is one and knows; rows may be 0.
+pub fn size(terminal: BorrowedFd<'_>) -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, which `size` is for the whole call.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     Errno::result(result).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
 /// Whether the other side of the terminal (the window, the connection) is gone.
@@ -53,7 +82,7 @@ pub fn is_hung_up(terminal: BorrowedFd<'_>) -> bool {
 /// SIGINT as a descriptor.
 ///
 /// The signal is blocked in the calling thread and in those it starts later, and ignored where it is let
-/// through without a handler: it can never end the process.
+/// through without a handler: it can never end the process. So is SIGWINCH, which [`Signals`] waits for.
 pub struct Interrupts(SignalFd);
 
 impl Interrupts {
@@ -65,7 +94,7 @@ impl Interrupts {
         // SAFETY: ignoring a signal installs no function of ours.
         unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }?;
         let mask = SigSet::from(Signal::SIGINT);
-        mask.thread_block()?;
+        of_the_editor().thread_block()?;
         Ok(Self(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 
@@ -78,10 +107,10 @@ impl Interrupts {
         any
     }
 
-    /// Runs something that handles SIGINT itself (the line editor), with the signal let through.
+    /// Runs something that handles both signals itself (the line editor), with them let through.
     pub fn let_through<T>(&self, body: impl FnOnce() -> T) -> T {
         self.drain();
-        let mask = SigSet::from(Signal::SIGINT);
+        let mask = of_the_editor();
         let unblocked = mask.thread_unblock().is_ok();
         let result = body();
         if unblocked {
@@ -89,6 +118,74 @@ impl Interrupts {
             let _ = mask.thread_block();
         }
         result
+    }
+}
+
+fn of_the_editor() -> SigSet {
+    [Signal::SIGINT, Signal::SIGWINCH].into_iter().collect()
+}
+
+/// What somebody who has the whole terminal hears besides keys, until this is dropped: a new size, and the
+/// signals that would end the process and leave the terminal as it is.
+pub struct Signals {
+    descriptor: SignalFd,
+    before: SigSet,
+}
+
+/// What a signal meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signalled {
+    Resized,
+    /// To be left: SIGINT, SIGTERM, SIGHUP.
+    Ended,
+}
+
+impl Signals {
+    /// # Errors
+    /// When the kernel refuses a signalfd.
+    pub fn catch() -> io::Result<Self> {
+        let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGWINCH];
+        let mask: SigSet = all.into_iter().collect();
+        let descriptor = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        Ok(Self { descriptor, before })
+    }
+
+    /// The next that has come.
+    pub fn next(&self) -> Option<Signalled> {
+        let signal = self.descriptor.read_signal().ok().flatten()?;
+        let resized = i32::try_from(signal.ssi_signo) == Ok(Signal::SIGWINCH as i32);
+        Some(if resized { Signalled::Resized } else { Signalled::Ended })
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // What has come meanwhile was meant for who had the terminal.
+        while self.next().is_some() {}
+        // Putting back a mask that was in force cannot fail.
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+/// Waits until one of these can be read, or is at its end, or the time is up: which ones.
+///
+/// # Errors
+/// As poll(2).
+pub fn wait_for_any(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+    let round_up =
+        |limit: Duration| PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let mut polled: Vec<PollFd<'_>> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    match poll(&mut polled, limit.map_or(PollTimeout::NONE, round_up)) {
+        Ok(_) => Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+        Err(Errno::EINTR) => Ok(vec![false; descriptors.len()]),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -160,5 +257,24 @@ mod tests {
         assert_eq!(wait(ours.as_fd(), Some(&interrupts), None).expect("waits"), Wake::Interrupted);
         let limit = Some(Duration::from_millis(5));
         assert_eq!(wait(ours.as_fd(), Some(&interrupts), limit).expect("waits"), Wake::TimedOut);
+    }
+
+    #[test]
+    fn a_wait_for_several_says_which_and_signals_are_told_apart() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let (other, _kept) = UnixStream::pair().expect("a pair");
+        let both = [ours.as_fd(), other.as_fd()];
+        assert_eq!(wait_for_any(&both, Some(Duration::ZERO)).expect("waits"), [false, false]);
+        theirs.write_all(b"x").expect("writes");
+        assert_eq!(wait_for_any(&both, None).expect("waits"), [true, false]);
+        let signals = Signals::catch().expect("catches");
+        for (signal, meaning) in [(Signal::SIGWINCH, Signalled::Resized), (Signal::SIGTERM, Signalled::Ended)] {
+            nix::sys::signal::raise(signal).expect("raises");
+            assert_eq!(wait_for_any(&[signals.as_fd()], None).expect("waits"), [true]);
+            assert_eq!(signals.next(), Some(meaning));
+        }
+        assert_eq!(signals.next(), None);
+        nix::sys::signal::raise(Signal::SIGTERM).expect("raises");
+        drop(signals);
     }
 }

@@ -99,6 +99,7 @@ const SUPERVISOR: Section = Section {
             "control socket and lock; for an ordinary user `$XDG_RUNTIME_DIR/taskmaster`",
         ),
         row(&[("shutdown_timeout", "30")], "30", "after so long a shutdown tells what has not ended"),
+        row(&[("remember", "false")], "false", "what is started or stopped by hand stays so over a restart"),
     ],
 };
 

@@ -26,7 +26,7 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, config, events, notify, security, service, view};
+use super::{Request, config, details, events, notify, security, service, view};
 
 /// An answer at once, or one that comes later by itself.
 pub(super) type Answer = Result<Option<Reply>, Refusal>;
@@ -70,10 +70,11 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
     }
     match method {
         Method::Status => status(core, caller, &read(parameters)?),
+        Method::Details => details::answer(core, caller, &read(parameters)?),
         Method::Security => security::answer(core, caller, &read(parameters)?),
-        Method::Start => change(core, caller, &read(parameters)?, Change::Start),
-        Method::Stop => change(core, caller, &read(parameters)?, Change::Stop),
-        Method::Restart => change(core, caller, &read(parameters)?, Change::Restart),
+        Method::Start => change(core, caller, &read(parameters)?, Change::Start, more),
+        Method::Stop => change(core, caller, &read(parameters)?, Change::Stop, more),
+        Method::Restart => change(core, caller, &read(parameters)?, Change::Restart, more),
         Method::Signal => signal(core, caller, &read(parameters)?),
         Method::Reload => reload(core, &read(parameters)?),
         Method::Config => config::answer(core, caller, &read(parameters)?),
@@ -190,7 +191,7 @@ enum Change {
     Restart,
 }
 
-fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -> Answer {
+fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, more: bool) -> Answer {
     let verb = match change {
         Change::Start => Verb::Start,
         Change::Stop => Verb::Stop,
@@ -202,7 +203,7 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change) -
     }
     let wanted = if change == Change::Stop { Wanted::Down } else { Wanted::Up };
     ids.iter().for_each(|id| core.fleet.ordered_by_hand(id, wanted));
-    let mut pending = Pending::new(caller.client);
+    let mut pending = Pending::new(caller.client, more);
     let mut inputs = Vec::new();
     for id in &ids {
         let Some(member) = core.fleet.member(id) else { continue };
@@ -260,7 +261,7 @@ fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
         };
         results.push(ChangeResult { process: member.shown(&id), outcome, detail });
     }
-    Ok(Some(Reply::done(ChangeReply { results })))
+    Ok(Some(Reply::done(ChangeReply { results, waiting: Vec::new() })))
 }
 
 fn reload(core: &mut Core, call: &ReloadCall) -> Answer {

@@ -7,6 +7,7 @@
 pub mod calls;
 mod config;
 mod denials;
+mod details;
 pub mod events;
 pub mod notify;
 mod room;
@@ -39,11 +40,16 @@ use room::Guest;
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
 /// Bytes read from a client in one turn of the loop.
-const READ_PER_TURN: usize = 64 << 10;
-/// Unread answers beyond this count as lost for a follower of events.
-const FOLLOWER_BACKLOG: usize = 256 << 10;
+const READ_PER_TURN: usize = 8 << 10;
+/// Unread answers beyond this count as lost for a follower of events. The kernel holds some more.
+const FOLLOWER_BACKLOG: usize = 64 << 10;
 /// With more unread answers than this, no further call of a client is taken.
-const ANSWERS_BACKLOG: usize = 256 << 10;
+const ANSWERS_BACKLOG: usize = 64 << 10;
+/// A call that has begun is to be complete within this time.
+const CALL_PATIENCE: Duration = Duration::from_secs(30);
+/// Of calls that are not complete, each client may keep so much here, and all of them together.
+const UNFINISHED_FREE: usize = 2 * READ_PER_TURN;
+const UNFINISHED_MAX: usize = 2 << 20;
 /// Connections accepted in one turn.
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
@@ -56,6 +62,8 @@ struct Client {
     standing: Result<Peer, (Missing, Moment)>,
     guest: Guest,
     decoder: Decoder,
+    /// Until when the call that has begun is to be complete.
+    unfinished: Option<Moment>,
     out: Vec<u8>,
     /// A call is being answered: nothing is read meanwhile.
     busy: bool,
@@ -70,6 +78,16 @@ struct Following {
     only: Only,
     /// How many it was too slow for.
     lost: u64,
+}
+
+impl Client {
+    /// When it is to be gone, unless it does what is due.
+    fn deadline(&self) -> Option<Moment> {
+        match &self.standing {
+            Err((_, until)) => Some(*until),
+            Ok(_) => self.unfinished,
+        }
+    }
 }
 
 /// A call that a client made.
@@ -183,6 +201,7 @@ impl Control {
             standing: standing.map_err(|missing| (missing, now + DENIED_PATIENCE)),
             guest,
             decoder: Decoder::new(CALL_MAX),
+            unfinished: None,
             out: Vec::new(),
             busy: false,
             oneway: false,
@@ -193,17 +212,36 @@ impl Control {
         self.clients.insert(id, client);
     }
 
-    /// When a refused client's patience ends, if one waits.
+    /// When the patience with the next client ends.
     pub fn deadline(&self) -> Option<Moment> {
-        self.clients.values().filter_map(|client| client.standing.as_ref().err().map(|(_, until)| *until)).min()
+        self.clients.values().filter_map(Client::deadline).min()
     }
 
-    /// Drops refused clients that never asked.
+    /// Drops refused clients that never asked, and those whose call does not come to its end.
     pub fn time_out(&mut self, reactor: &mut Reactor, now: Moment) {
-        let is_over = |client: &Client| client.standing.as_ref().is_err_and(|(_, until)| *until <= now);
+        let is_over = |client: &Client| client.deadline().is_some_and(|until| until <= now);
         let over: Vec<ClientId> =
             self.clients.iter().filter(|(_, client)| is_over(client)).map(|(id, _)| *id).collect();
         for id in over {
+            if self.clients.get(&id).is_some_and(|client| client.standing.is_ok()) {
+                let message = format!("a call has to be complete within {} seconds", CALL_PATIENCE.as_secs());
+                self.refuse_and_close(reactor, id, &Refusal::Busy { message });
+            }
+            self.close(reactor, id);
+        }
+    }
+
+    /// Long calls that are not complete have a bound all together: the longest goes, and so never a client
+    /// that sends short ones.
+    fn bound_unfinished(&mut self, reactor: &mut Reactor) {
+        let long = || self.clients.iter().map(|(id, client)| (client.decoder.waiting(), *id));
+        let long = || long().filter(|(bytes, _)| *bytes > UNFINISHED_FREE);
+        if long().map(|(bytes, _)| bytes).sum::<usize>() <= UNFINISHED_MAX {
+            return;
+        }
+        if let Some((_, id)) = long().max() {
+            let message = "the calls of all clients that are not complete are too long".to_owned();
+            self.refuse_and_close(reactor, id, &Refusal::Busy { message });
             self.close(reactor, id);
         }
     }
@@ -222,9 +260,16 @@ impl Control {
             self.close(reactor, id);
             return true;
         }
-        if ready.readable && !client.end_of_input {
+        // A client that sends calls faster than they are answered is read when its next is due.
+        if ready.readable && !client.end_of_input && !client.decoder.has_frame() {
             match read_some(client) {
-                Ok(()) => self.runnable.push_back(id),
+                Ok(()) => {
+                    let is_long = client.decoder.waiting() > UNFINISHED_FREE;
+                    self.runnable.push_back(id);
+                    if is_long {
+                        self.bound_unfinished(reactor);
+                    }
+                }
                 Err(_) => {
                     self.close(reactor, id);
                     return true;
@@ -235,7 +280,7 @@ impl Control {
     }
 
     /// The next call of each client that has one, at most one each.
-    pub fn requests(&mut self, reactor: &mut Reactor) -> Vec<Request> {
+    pub fn requests(&mut self, reactor: &mut Reactor, now: Moment) -> Vec<Request> {
         let mut requests = Vec::new();
         for _ in 0..self.runnable.len() {
             let Some(id) = self.runnable.pop_front() else { break };
@@ -245,6 +290,7 @@ impl Control {
             }
             match client.decoder.next_frame() {
                 Ok(Some(frame)) => {
+                    client.unfinished = None;
                     if let Some(request) = self.understand(reactor, id, &frame) {
                         requests.push(request);
                     }
@@ -254,7 +300,10 @@ impl Control {
                     client.close_when_sent = true;
                     self.watch(reactor, id);
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    let begun = client.decoder.waiting() > 0;
+                    client.unfinished = begun.then(|| client.unfinished.unwrap_or(now + CALL_PATIENCE));
+                }
                 Err(_) => {
                     let message = format!("a call is at most {CALL_MAX} bytes long");
                     self.refuse_and_close(reactor, id, &Refusal::Busy { message });
@@ -440,7 +489,7 @@ fn standing(stream: &UnixStream, rules: &Rules) -> Result<Peer, Missing> {
 }
 
 fn read_some(client: &mut Client) -> io::Result<()> {
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = [0; READ_PER_TURN];
     let mut total = 0;
     while total < READ_PER_TURN {
         match client.stream.read(&mut buffer) {

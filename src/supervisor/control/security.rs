@@ -100,7 +100,7 @@ fn look(core: &Core, caller: &Caller, id: &ProcessId, member: &Member, users: &U
 
 /// What the kernel says of the process. Nobody but the core reaps it, so its number is still its own; that
 /// it has not ended is seen afterwards.
-fn live(core: &Core, id: &ProcessId) -> Option<Live> {
+pub(super) fn live(core: &Core, id: &ProcessId) -> Option<Live> {
     let (pid, pidfd) = core.clones.pid_of(id).zip(core.clones.pidfd_of(id))?;
     let mut live = inspect::live(pid).ok().filter(|_| !process::has_ended(pidfd))?;
     live.own_control_group = live.control_group.as_deref().and_then(|group| core.remains.is_own_group(id, group));

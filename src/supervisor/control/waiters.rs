@@ -25,11 +25,17 @@ struct Item {
     goal: Goal,
     not_executed: bool,
     outcome: Option<(Outcome, Option<String>)>,
+    /// The client has been told the outcome.
+    told: bool,
 }
 
 struct Waiter {
     client: ClientId,
     items: Vec<Item>,
+    /// The client takes each result as it comes.
+    more: bool,
+    /// The client knows which processes are waited for.
+    announced: bool,
 }
 
 /// All commands that wait.
@@ -40,17 +46,18 @@ pub struct Waiters(Vec<Waiter>);
 pub struct Pending(Waiter);
 
 impl Pending {
-    pub fn new(client: ClientId) -> Self {
-        Self(Waiter { client, items: Vec::new() })
+    /// With `more`, each result is told as it comes.
+    pub fn new(client: ClientId, more: bool) -> Self {
+        Self(Waiter { client, items: Vec::new(), more, announced: false })
     }
 
     pub fn known(&mut self, id: &ProcessId, shown: String, outcome: Outcome, detail: Option<String>) {
-        let outcome = Some((outcome, detail));
-        self.0.items.push(Item { id: id.clone(), shown, goal: Goal::Running, not_executed: false, outcome });
+        let (goal, outcome) = (Goal::Running, Some((outcome, detail)));
+        self.0.items.push(Item { id: id.clone(), shown, goal, not_executed: false, outcome, told: false });
     }
 
     pub fn wait(&mut self, id: &ProcessId, shown: String, goal: Goal) {
-        self.0.items.push(Item { id: id.clone(), shown, goal, not_executed: false, outcome: None });
+        self.0.items.push(Item { id: id.clone(), shown, goal, not_executed: false, outcome: None, told: false });
     }
 }
 
@@ -91,19 +98,44 @@ impl Waiters {
         }
     }
 
+    /// What is new for clients that take each result as it comes and still wait for others: first also which
+    /// ones. Whoever is not ready for more is told later.
+    pub fn progress(&mut self, is_ready: impl Fn(ClientId) -> bool) -> Vec<(ClientId, ChangeReply)> {
+        let waits = |waiter: &&mut Waiter| waiter.more && !waiter.is_done() && is_ready(waiter.client);
+        self.0.iter_mut().filter(waits).filter_map(Waiter::news).collect()
+    }
+
     /// The commands whose last result is there.
     pub fn complete(&mut self) -> Vec<(ClientId, ChangeReply)> {
-        let is_done = |waiter: &mut Waiter| waiter.items.iter().all(|item| item.outcome.is_some());
-        self.0
-            .extract_if(.., is_done)
-            .map(|waiter| {
-                let results = waiter.items.into_iter().filter_map(|item| {
-                    let (outcome, detail) = item.outcome?;
-                    Some(ChangeResult { process: item.shown, outcome, detail })
-                });
-                (waiter.client, ChangeReply { results: results.collect() })
-            })
-            .collect()
+        let done = self.0.extract_if(.., |waiter| waiter.is_done());
+        done.map(|mut waiter| (waiter.client, waiter.untold())).collect()
+    }
+}
+
+impl Waiter {
+    fn is_done(&self) -> bool {
+        self.items.iter().all(|item| item.outcome.is_some())
+    }
+
+    /// The results that the client does not know yet.
+    fn untold(&mut self) -> ChangeReply {
+        let untold = self.items.iter_mut().filter(|item| item.outcome.is_some() && !item.told);
+        let results = untold.filter_map(|item| {
+            item.told = true;
+            let (outcome, detail) = item.outcome.clone()?;
+            Some(ChangeResult { process: item.shown.clone(), outcome, detail })
+        });
+        ChangeReply { results: results.collect(), waiting: Vec::new() }
+    }
+
+    fn news(&mut self) -> Option<(ClientId, ChangeReply)> {
+        let mut reply = self.untold();
+        if !std::mem::replace(&mut self.announced, true) {
+            let open = self.items.iter().filter(|item| item.outcome.is_none());
+            reply.waiting = open.map(|item| item.shown.clone()).collect();
+        }
+        let is_news = !reply.results.is_empty() || !reply.waiting.is_empty();
+        is_news.then_some((self.client, reply))
     }
 }
 
@@ -152,7 +184,7 @@ mod tests {
 
     fn outcome(goal: Goal, kinds: &[Kind]) -> Option<Outcome> {
         let mut waiters = Waiters::default();
-        let mut pending = Pending::new(ClientId(1));
+        let mut pending = Pending::new(ClientId(1), false);
         pending.wait(&web(), "web".to_owned(), goal);
         waiters.add(pending);
         for kind in kinds {
@@ -192,7 +224,7 @@ mod tests {
             (Goal::Stopped, None),
         ] {
             let mut waiters = Waiters::default();
-            let mut pending = Pending::new(ClientId(1));
+            let mut pending = Pending::new(ClientId(1), false);
             pending.wait(&web(), "web".to_owned(), goal);
             waiters.add(pending);
             waiters.superseded(&web());
@@ -203,10 +235,32 @@ mod tests {
     #[test]
     fn a_client_that_left_is_not_answered() {
         let mut waiters = Waiters::default();
-        let mut pending = Pending::new(ClientId(1));
+        let mut pending = Pending::new(ClientId(1), false);
         pending.known(&web(), "web".to_owned(), Outcome::AlreadyStarted, None);
         waiters.add(pending);
         waiters.forget(ClientId(1));
         assert!(waiters.complete().is_empty());
+    }
+
+    #[test]
+    fn who_takes_more_hears_first_whom_it_waits_for_and_then_each_result_once() {
+        let db = ProcessId::new(&ProgramName::new("db").expect("a name"), 0);
+        let mut waiters = Waiters::default();
+        let mut pending = Pending::new(ClientId(1), true);
+        pending.known(&db, "old".to_owned(), Outcome::AlreadyStarted, None);
+        pending.wait(&web(), "web".to_owned(), Goal::Running);
+        pending.wait(&db, "db".to_owned(), Goal::Running);
+        waiters.add(pending);
+        let names = |results: &[ChangeResult]| results.iter().map(|r| r.process.clone()).collect::<Vec<_>>();
+        assert!(waiters.progress(|_| false).is_empty(), "it is not ready");
+        let first = waiters.progress(|_| true).remove(0).1;
+        assert_eq!((names(&first.results), first.waiting), (vec!["old".to_owned()], vec!["web".into(), "db".into()]));
+        assert!(waiters.progress(|_| true).is_empty());
+        waiters.observe(&db, &notice(Kind::ProcessRunning));
+        let second = waiters.progress(|_| true).remove(0).1;
+        assert_eq!((names(&second.results), second.waiting), (vec!["db".to_owned()], vec![]));
+        waiters.observe(&web(), &notice(Kind::ProcessRunning));
+        assert!(waiters.progress(|_| true).is_empty(), "the last comes with the end");
+        assert_eq!(names(&waiters.complete()[0].1.results), ["web"]);
     }
 }
