@@ -14,6 +14,7 @@ use super::entry::{Entry, Fate};
 use super::outcome::{Class, Failure, Outcome};
 use super::retry;
 use crate::model::notify::Health;
+use crate::model::text::shortened;
 use crate::model::time::{Moment, WallTime};
 
 /// A channel that has failed this long is told through the others.
@@ -22,6 +23,10 @@ pub const TELL_AFTER: Duration = Duration::from_secs(600);
 const STREAK: u32 = 3;
 /// One message probes so often before the next one may: it could be what breaks the server.
 const PROBES: u32 = 3;
+/// The longest words of one recipient's refusal, in bytes.
+const REFUSAL_MAX: usize = 300;
+/// How many messages one digest tells instead of.
+const MERGED_MAX: usize = 1000;
 /// How long an answer to `WantSecrets` is waited for.
 const SECRETS_WAIT: Duration = Duration::from_secs(2);
 
@@ -330,7 +335,11 @@ impl Queue {
         let (stale, fresh): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_stale);
         let mut groups: Vec<Vec<Waiting>> = Vec::new();
         for waiting in stale {
-            let same = |group: &&mut Vec<Waiting>| group[0].entry.notice.recipients == waiting.entry.notice.recipients;
+            let tells = |waiting: &Waiting| waiting.entry.merged.len() + 1;
+            let same = |group: &&mut Vec<Waiting>| {
+                group[0].entry.notice.recipients == waiting.entry.notice.recipients
+                    && group.iter().map(tells).sum::<usize>() + tells(&waiting) <= MERGED_MAX
+            };
             match groups.iter_mut().find(same) {
                 Some(group) => group.push(waiting),
                 None => groups.push(vec![waiting]),
@@ -422,7 +431,7 @@ fn recipients(entry: &mut Entry, results: Vec<(String, Result<(), Failure>)>, ow
                 entry.recipients.insert(recipient, Fate::Sent);
             }
             Err(Failure { class: Class::Permanent | Class::Content, words, .. }) => {
-                entry.recipients.insert(recipient, Fate::Refused(words));
+                entry.recipients.insert(recipient, Fate::Refused(shortened(&words, REFUSAL_MAX).into_owned()));
             }
             Err(failure) => {
                 let failure = Failure { words: format!("{recipient}: {}", failure.words), ..failure };

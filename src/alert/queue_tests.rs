@@ -434,3 +434,25 @@ proptest! {
         prop_assert!(queue.entries().all(|entry| ledger.0.get(&entry.notice.id) == Some(&"waits")));
     }
 }
+
+#[test]
+fn a_message_that_is_too_large_loses_output_from_its_end_and_then_items_which_are_counted() {
+    use super::super::entry::ENTRY_MAX;
+    use super::super::notice::Output;
+    let size = |entry: &Entry| serde_json::to_vec(entry).expect("json").len();
+    let mut notice = entry_of(1, Severity::Err).notice;
+    let mut item = notice.items.remove(0);
+    item.output = Some(Output { lines: vec!["\0".repeat(4 << 10)], is_cut: false });
+    notice.items = vec![item; 50];
+    let entry = Entry::new(notice.clone());
+    let shown = entry.notice.items.iter().filter(|item| item.output.is_some()).count();
+    assert!(size(&entry) <= ENTRY_MAX && entry.notice.items.len() == 50 && shown > 15, "{} {shown}", size(&entry));
+    assert!(entry.notice.items[0].output.is_some() && entry.notice.items[49].output.is_none());
+    notice.items.iter_mut().for_each(|item| item.processes = vec!["x".repeat(1000); 20]);
+    let entry = Entry::new(notice.clone());
+    assert!(size(&entry) <= ENTRY_MAX && entry.notice.items.len() < 50);
+    assert_eq!(entry.notice.items.len() as u64 + entry.notice.more_items, 50);
+    notice.items.truncate(1);
+    notice.items[0].event.facts.message = Some("ö".repeat(1 << 20));
+    assert!(size(&Entry::new(notice)) <= ENTRY_MAX);
+}

@@ -82,7 +82,7 @@ fn files_that_are_no_messages_are_set_aside_and_hurt_nobody() {
     fs::write(queue.join("half.email.json"), &whole[..whole.len() / 2]).expect("written");
     fs::write(queue.join("other.email.json"), &whole).expect("written");
     fs::write(queue.join("deep.email.json"), "[".repeat(100_000)).expect("written");
-    fs::write(queue.join("huge.email.json"), vec![b' '; 2 << 20]).expect("written");
+    fs::write(queue.join("huge.email.json"), vec![b' '; 5 << 20]).expect("written");
     std::os::unix::fs::symlink("/etc/passwd", queue.join("link.email.json")).expect("symlink");
     fs::create_dir(queue.join("dir.email.json")).expect("mkdir");
     nix::unistd::mkfifo(&queue.join("fifo.email.json"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");

@@ -38,7 +38,7 @@ use crate::system::poll::Poll;
 
 use super::network::{self, Gone, JobId, Message, News, Order, Secrets};
 use super::render::Rendering;
-use super::spool::Spool;
+use super::spool::{STATE_MAX, Spool};
 use pipelines::Pipelines;
 use questions::Testing;
 use sending::Job;
@@ -458,17 +458,23 @@ impl<N: Network> Alerts<N> {
         let new: BTreeSet<String> = unfiled.iter().map(|entry| entry.notice.id.clone()).collect();
         let pipelines = if self.is_changed { self.pipelines.save(now) } else { self.saved.clone() };
         let saves = self.outbox_must_go || !new.is_empty() || pipelines != self.saved;
+        let mut is_saved = false;
         if saves {
             let state = State { run: self.run, seq: self.seq, pipelines: &pipelines, outbox: unfiled };
-            match serde_json::to_vec(&state) {
-                Ok(bytes) => self.spool.save(bytes),
-                Err(error) => self.lose(0, &format!("the state cannot be written: {error}")),
+            // The state has string keys only: to_vec cannot fail on it.
+            let bytes = serde_json::to_vec(&state).unwrap_or_default();
+            is_saved = bytes.len() <= STATE_MAX;
+            if is_saved {
+                self.spool.save(bytes);
+                self.outbox.extend(new.iter().cloned());
+                self.saved = pipelines;
+            } else if new.is_empty() {
+                self.lose(0, &format!("the state of {} bytes is too large to be saved", bytes.len()));
             }
-            self.outbox.extend(new.iter().cloned());
-            self.saved = pipelines;
         }
-        self.is_changed = false;
-        if self.spool.flush(now.moment) && saves {
+        // What was too large for the state with its new messages fits when they have files of their own.
+        self.is_changed = saves && !is_saved && !new.is_empty();
+        if self.spool.flush(now.moment) && is_saved {
             (self.outbox, self.outbox_must_go) = (new, false);
         }
     }

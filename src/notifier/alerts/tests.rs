@@ -10,9 +10,10 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::alert::notice::Output;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::event::{Facts, Kind, Severity};
-use crate::model::id::ProgramName;
+use crate::model::id::{ProcessId, ProgramName};
 use crate::model::notify::{
     Alerts as ProgramAlerts, Email, Notify, RateLimit, Rule, SecretKind, Server, Smtp, SpoolLimits, Timing,
 };
@@ -92,6 +93,11 @@ fn program(number: u8) -> ProgramName {
     ProgramName::new(&format!("p{number}")).expect("a name")
 }
 
+/// `bytes` of escape characters: the worst that a program can write.
+fn escapes(bytes: usize) -> Output {
+    Output { lines: vec!["\x1b".repeat(bytes)], is_cut: false }
+}
+
 fn settings(via: MailTransport, run: u64) -> Configure {
     let channel = email(via);
     let rule = Rule {
@@ -101,7 +107,7 @@ fn settings(via: MailTransport, run: u64) -> Configure {
     };
     let shutdown_drain = Duration::from_secs(5);
     let notify = Notify { channels: vec![channel], rules: vec![rule], shutdown_drain, spool: SpoolLimits::default() };
-    Configure { notify, run, host: "h".to_owned(), programs: (0..10).map(program).collect() }
+    Configure { notify, run, host: "h".to_owned(), programs: (0..=255).map(program).collect() }
 }
 
 struct World {
@@ -291,6 +297,52 @@ fn the_next_notifier_goes_on_with_the_same_message_and_takes_no_event_twice() {
     world.seconds += 1;
     world.turn();
     assert!(world.sends().is_empty() && world.report().dead.is_empty());
+}
+
+#[test]
+fn what_fifty_programs_write_makes_no_message_that_is_not_read_again() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    for number in 0..60 {
+        world.crash_of(number);
+        world.alerts.pipelines.output(&ProcessId::new(&program(number), 0), &escapes(8 << 10));
+    }
+    world.turn();
+    world.seconds += 12;
+    world.turn();
+    assert_eq!(world.sends().len(), 1);
+    for _ in 0..3 {
+        world.restart();
+        for queue in world.alerts.queues.channels.values_mut() {
+            queue.retry(None, at(0).moment);
+        }
+        world.turn();
+        let (_, notice, _) = world.sends().pop().expect("sent again");
+        assert_eq!(notice.items.len(), 50);
+        assert!(notice.items.iter().all(|item| item.output.is_some()), "8 KiB of JSON for each");
+        world.alerts.end(at(world.seconds));
+    }
+    let report = world.report();
+    assert_eq!((report.waiting.len(), report.dead.len()), (1, 0), "{report:?}");
+}
+
+#[test]
+fn the_state_keeps_the_output_of_the_last_incidents_only() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    for number in 0..=255 {
+        world.crash_of(number);
+        world.alerts.pipelines.output(&ProcessId::new(&program(number), 0), &escapes(8 << 10));
+        world.seconds += u64::from(number == 0);
+    }
+    world.turn();
+    let state = std::fs::read_to_string(directory.path().join("spool/state.json")).expect("there");
+    assert!(state.len() < 3 << 19, "{}", state.len());
+    world.restart();
+    world.seconds += 12;
+    world.turn();
+    let (_, notice, _) = world.sends().pop().expect("sent");
+    assert_eq!((notice.items.len() as u64 + notice.more_items, world.report().dead.len()), (256, 0));
 }
 
 #[test]
