@@ -25,6 +25,8 @@ const STREAK: u32 = 3;
 const PROBES: u32 = 3;
 /// The longest words of one recipient's refusal, in bytes.
 const REFUSAL_MAX: usize = 300;
+/// The longest cause of a channel's failure, in bytes.
+const CAUSE_MAX: usize = 1 << 10;
 /// How many messages one digest tells instead of.
 const MERGED_MAX: usize = 1000;
 /// How long an answer to `WantSecrets` is waited for.
@@ -213,7 +215,7 @@ impl Queue {
 
     fn fails(&mut self, words: &str, now: Moment) {
         let since = self.failing.as_ref().map_or(now, |failing| failing.since);
-        self.failing = Some(Failing { since, cause: words.to_owned() });
+        self.failing = Some(Failing { since, cause: shortened(words, CAUSE_MAX).into_owned() });
         self.is_merged = false;
     }
 

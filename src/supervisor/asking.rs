@@ -208,6 +208,11 @@ fn joined(so_far: Option<Answer>, part: &Answer) -> Answer {
             all.truncate(MESSAGES_MAX);
             Answer::Silences(all)
         }
+        (Some(Answer::Tested(mut all)), Answer::Tested(part)) => {
+            all.extend(part);
+            all.truncate(MESSAGES_MAX);
+            Answer::Tested(all)
+        }
         (_, part) => part,
     }
 }

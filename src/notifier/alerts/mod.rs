@@ -14,6 +14,7 @@ mod secrets;
 mod sending;
 mod sendmail;
 mod tails;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -369,7 +370,9 @@ impl<N: Network> Alerts<N> {
         self.refresh_firing(now);
         self.tell_health(now);
         self.tell_rest(now);
-        std::mem::take(&mut self.told)
+        let mut told = std::mem::take(&mut self.told);
+        told.iter_mut().for_each(telling::shorten);
+        told
     }
 
     /// What the pipelines have to tell becomes messages.

@@ -708,3 +708,42 @@ proptest! {
         prop_assert_eq!(world.files("spool/queue"), 0);
     }
 }
+
+#[test]
+fn whatever_servers_say_the_core_is_told_in_few_words() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    let long = || "メール\"".repeat(3000);
+    for (number, class) in [(1, Class::Connection), (2, Class::Configuration), (3, Class::Permanent)] {
+        world.crash_of(number);
+        world.turn();
+        world.seconds += 4000;
+        world.turn();
+        for (job, _, recipients) in world.sends() {
+            let each = recipients.iter().map(|to| (to.clone(), Err(Failure::new(Class::Permanent, long()))));
+            let outcome = if number == 3 {
+                Outcome::Recipients(each.collect())
+            } else {
+                Outcome::Failed(Failure::new(class, long()))
+            };
+            world.answer(job, outcome);
+        }
+        world.turn();
+    }
+    let told = std::mem::take(&mut world.told);
+    let told = told.iter().filter_map(|message| match message {
+        FromNotifier::Channel { health: Health::Failing { cause, .. }, .. } => Some(cause.len()),
+        FromNotifier::Lost { why, .. } => Some(why.len()),
+        _ => None,
+    });
+    let lengths: Vec<usize> = told.collect();
+    assert!(lengths.len() >= 2 && lengths.iter().all(|length| *length <= 1 << 10), "{lengths:?}");
+    world.report();
+    world.ask(Question::Test { channel: None });
+    let (job, ..) = world.sends().pop().expect("a test");
+    world.answer(job, Outcome::Failed(Failure::new(Class::Permanent, long())));
+    world.told.clear();
+    world.turn();
+    let Some(FromNotifier::Answer { answer: Answer::Tested(results), .. }) = world.told.pop() else { panic!("no end") };
+    assert!(results[0].failure.as_ref().is_some_and(|words| words.len() <= 1 << 10 && words.ends_with("[...]")));
+}
