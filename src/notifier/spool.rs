@@ -11,6 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::alert::entry::{ENTRY_MAX, Entry};
+use crate::model::notify::{SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX};
 use crate::model::time::Moment;
 use crate::system::folder::Folder;
 
@@ -20,9 +21,10 @@ pub const RETRY: Duration = Duration::from_secs(10);
 const MESSAGE_MAX: u64 = 8 * ENTRY_MAX as u64;
 /// The largest state that is written, in bytes; twice that is read.
 pub const STATE_MAX: usize = 64 << 20;
-/// How much is read of each directory at start; the rest is left for the next start.
-const FILES_MAX: usize = 5000;
-const BYTES_MAX: u64 = 128 << 20;
+/// How much is read of each directory at start: more than the settings allow; the rest is left for the
+/// next start.
+const FILES_MAX: usize = SPOOL_MESSAGES_MAX as usize + 5000;
+const BYTES_MAX: u64 = SPOOL_BYTES_MAX + (64 << 20);
 /// An attempt during which the notifier died so often is the message's fault.
 const CRASHES_MAX: u32 = 2;
 const STATE: &str = "state.json";

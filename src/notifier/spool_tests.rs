@@ -127,6 +127,19 @@ fn a_message_that_kills_the_notifier_twice_is_buried() {
 }
 
 #[test]
+fn as_many_messages_as_the_settings_allow_are_read_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, _) = Spool::open(Some(folder(directory.path())));
+    let whole = serde_json::to_vec(&entry("a")).expect("json");
+    for n in 0..6000 {
+        let text = String::from_utf8_lossy(&whole).replace("\"id\":\"a\"", &format!("\"id\":\"a{n}\""));
+        fs::write(directory.path().join(format!("queue/a{n}.email.json")), text).expect("written");
+    }
+    let (_, left) = Spool::open(Some(folder(directory.path())));
+    assert_eq!((left.waiting.len(), left.unreadable.len()), (6000, 0));
+}
+
+#[test]
 fn what_a_digest_tells_does_not_come_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let (mut spool, _) = Spool::open(Some(folder(directory.path())));
