@@ -747,3 +747,33 @@ fn whatever_servers_say_the_core_is_told_in_few_words() {
     let Some(FromNotifier::Answer { answer: Answer::Tested(results), .. }) = world.told.pop() else { panic!("no end") };
     assert!(results[0].failure.as_ref().is_some_and(|words| words.len() <= 1 << 10 && words.ends_with("[...]")));
 }
+
+#[test]
+fn a_refused_password_is_not_tried_again_only_because_the_notifier_died() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    world.crash_of(1);
+    world.turn();
+    world.seconds += 12;
+    world.turn();
+    let (job, ..) = world.sends().pop().expect("sent");
+    world.answer(job, no(Class::Configuration));
+    world.turn();
+    world.seconds += 200;
+    world.restart();
+    world.turn();
+    assert!(world.sends().is_empty());
+    let channel = world.report().channels.remove(0);
+    assert_eq!(channel.health, Health::Failing { seconds: 200, cause: "no".to_owned() });
+    assert_eq!(channel.next_try_seconds, Some(100));
+    world.configure();
+    world.turn();
+    assert!(world.sends().is_empty(), "nothing has changed");
+    world.restart();
+    world.via = MailTransport::Maildir("/x".into());
+    world.alerts = start(&world.path.clone(), &world.outside, world.seconds);
+    world.configure();
+    world.turn();
+    world.turn();
+    assert_eq!(world.report().waiting.len(), 0, "it goes another way, at once");
+}
