@@ -580,7 +580,7 @@ type TestResult (channel: string, failure: ?string)
 type Silenced (id: string, selector: string, until: string, reason: string, by: string)
 
 # The processes that the selectors name; without selectors, all. The channels are those by which no alert
-# gets through, for clients that may know the status of everything.
+# gets through, and `spool` while alerts cannot be saved, for clients that may know the status of everything.
 method Status(selectors: ?[]string) -> (processes: []Process, channels: []ChannelProblem)
 
 # What these run with and what of the boundary around them is missing, some processes an answer: go on

@@ -12,7 +12,7 @@ use crate::model::id::Uid;
 use crate::model::notify::{ChannelName, Health, MailTransport, Notify, Transport};
 use crate::model::text::{cut, escaped};
 use crate::model::time::{Moment, human};
-use crate::protocol::alerting::ChannelProblem;
+use crate::protocol::alerting::{ChannelProblem, SPOOL as SPOOL_NAME};
 use crate::protocol::notifier::{Configure, ToNotifier};
 use crate::system::directory::{self, Readers};
 use crate::system::{clock, file};
@@ -192,7 +192,7 @@ impl Core {
             self.alerts.secrets = secrets;
         }
         let configured = |name: &ChannelName| self.config.notify.channels.iter().any(|channel| channel.name == *name);
-        self.alerts.channels.retain(|name, _| configured(name));
+        self.alerts.channels.retain(|name, _| name.0 == SPOOL_NAME || configured(name));
         if maildir(old) == maildir(&self.config.notify) {
             self.configure_notifier();
         } else {
@@ -256,6 +256,15 @@ impl Core {
         }
     }
 
+    /// The spool is told like a channel: when it fails, and when it takes messages again.
+    pub(super) fn spool_is(&mut self, failure: Option<String>) {
+        let spool = ChannelName(SPOOL_NAME.to_owned());
+        let health = failure.map_or(Health::Well, |cause| Health::Failing { seconds: 0, cause });
+        if self.alerts.heard(&spool, &health, true, clock::now()) {
+            self.tell_channel(&spool);
+        }
+    }
+
     /// Says what had to wait, because too much was said before.
     pub(super) fn tend_alerts(&mut self, now: Moment) {
         for channel in self.alerts.owed(now) {
@@ -268,7 +277,12 @@ impl Core {
     }
 
     fn tell_channel(&mut self, channel: &ChannelName) {
+        let is_spool = channel.0 == SPOOL_NAME;
         let (kind, words) = match self.alerts.channels.get(channel).map(|known| &known.health) {
+            Some(Health::Failing { cause, .. }) if is_spool => {
+                (Kind::NotifyFailing, format!("alerts cannot be saved, they wait in memory: {cause}"))
+            }
+            Some(Health::Well) | None if is_spool => (Kind::NotifyRecovered, "alerts are saved again".to_owned()),
             Some(Health::Failing { seconds, cause }) => {
                 let time = human(Duration::from_secs(*seconds));
                 (Kind::NotifyFailing, format!("no alert gets through by {channel} since {time}: {cause}"))
@@ -369,6 +383,9 @@ mod tests {
         assert_eq!(alerts.problems(at(5)), [problem]);
         alerts.heard(&channel("email"), &Health::Well, false, at(6));
         assert!(alerts.problems(at(7)).is_empty());
+        let full = Health::Failing { seconds: 0, cause: "full".to_owned() };
+        assert!(alerts.heard(&channel(SPOOL_NAME), &full, true, at(8)));
+        assert_eq!(alerts.problems(at(9))[0].channel.0, "spool");
     }
 
     #[test]

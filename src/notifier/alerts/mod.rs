@@ -531,10 +531,10 @@ impl<N: Network> Alerts<N> {
 
     fn tell_rest(&mut self, now: Now) {
         let failure = self.spool.failure().map(str::to_owned);
-        if let Some(failure) = failure.as_ref().filter(|_| !self.told_spool_failure) {
-            self.lose(0, &format!("alerts cannot be saved, they wait in memory: {failure}"));
+        if failure.is_some() != self.told_spool_failure {
+            self.told_spool_failure = failure.is_some();
+            self.told.push(FromNotifier::Spool { failure });
         }
-        self.told_spool_failure = failure.is_some();
         for (why, messages) in std::mem::take(&mut self.lost) {
             self.told.push(FromNotifier::Lost { messages, why });
         }

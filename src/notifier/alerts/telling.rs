@@ -13,6 +13,7 @@ pub fn shorten(message: &mut FromNotifier) {
     match message {
         FromNotifier::Channel { health, .. } => shorten_health(health),
         FromNotifier::Lost { why, .. } => cut(why),
+        FromNotifier::Spool { failure } => failure.iter_mut().for_each(cut),
         FromNotifier::Answer { answer, .. } => shorten_answer(answer),
         FromNotifier::Ready
         | FromNotifier::Written { .. }
