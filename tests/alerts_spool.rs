@@ -171,6 +171,9 @@ fn full_disk() {
     supervisor.crash("three");
     sink.wait_for_subject("three crashed");
     supervisor.wait_for_queue("it is over", |queue| queue["spool_failure"].is_null());
+    supervisor.wait_for_event("its end is told", |event| {
+        event["kind"] == "notify.recovered" && event["message"].to_string().contains("saved again")
+    });
     assert_eq!(supervisor.stop(), 0);
 }
 

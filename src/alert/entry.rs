@@ -12,6 +12,10 @@ use crate::model::text::cut;
 
 /// The longest reason, in bytes.
 const REASON_MAX: usize = 1000;
+/// The largest new message, in bytes of JSON. What becomes of its recipients is added later.
+pub const ENTRY_MAX: usize = 512 << 10;
+/// The longest words of one event in a message that is too large otherwise, in bytes.
+const WORDS_MAX: usize = 1000;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Entry {
@@ -47,7 +51,35 @@ pub enum Fate {
 }
 
 impl Entry {
+    /// A new message. One that is too large loses output first, that of the least severe items before the
+    /// others; then items, which are counted.
     pub fn new(notice: Notice) -> Self {
+        let mut entry = Self::whole(notice);
+        entry.shrink();
+        entry
+    }
+
+    /// Keeps the message within [`ENTRY_MAX`].
+    pub fn shrink(&mut self) {
+        let mut over = size(self).saturating_sub(ENTRY_MAX);
+        for item in self.notice.items.iter_mut().rev().filter(|item| item.output.is_some()) {
+            if over == 0 {
+                return;
+            }
+            over = over.saturating_sub(size(&item.output));
+            item.output = None;
+        }
+        for item in self.notice.items.iter_mut().filter(|_| over > 0) {
+            let words = item.event.facts.message.iter_mut();
+            words.for_each(|words| words.truncate(cut(words, WORDS_MAX).len()));
+        }
+        while size(self) > ENTRY_MAX && self.notice.items.len() > 1 {
+            self.notice.items.pop();
+            self.notice.more_items += 1;
+        }
+    }
+
+    fn whole(notice: Notice) -> Self {
         Self {
             notice,
             recipients: BTreeMap::new(),
@@ -99,6 +131,11 @@ impl Entry {
         let first = cut(&first, 200);
         if others == 0 { first.to_owned() } else { format!("{first}, and {others} more") }
     }
+}
+
+/// In bytes of JSON.
+fn size(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
 }
 
 /// The address alone of `Name <local@domain>`.

@@ -28,7 +28,7 @@ use crate::model::time::{Moment, WallTime};
 pub const PROCESSES_MAX: usize = 20;
 /// How long a notice waits for the output that belongs to it, and the least time between two wishes.
 const OUTPUT_WAIT: Duration = Duration::from_secs(1);
-/// Of the output that is kept, in bytes.
+/// Of the output that is kept, in bytes of JSON: what a program writes makes no file larger than it should be.
 const OUTPUT_BYTES: usize = 8192;
 
 /// What an incident is about.
@@ -208,13 +208,24 @@ impl Incident {
         self.output_by = None;
     }
 
-    /// The last lines of a process, as wished. They are cut to `lines` and to 8 KiB, of which the last count.
+    /// The last lines of a process, as wished. They are cut to `lines` and to 8 KiB of JSON, of which
+    /// the last count.
     pub fn take_output(&mut self, process: &ProcessId, output: Output, lines: usize) {
         if process.instance != self.instance {
             return;
         }
         self.output_by = None;
         self.output = Some(cut(output, lines));
+    }
+
+    /// When it was heard of last, and how many bytes of JSON its output takes.
+    pub fn weight(&self) -> (WallTime, usize) {
+        let lines = self.output.iter().flat_map(|output| &output.lines);
+        (self.last_at, lines.map(|line| encoded(line) + 3).sum())
+    }
+
+    pub fn forget_output(&mut self) {
+        self.output = None;
     }
 
     /// It comes and goes.
@@ -332,7 +343,7 @@ fn state_after(event: &Event) -> Option<State> {
     })
 }
 
-/// The last `lines`, in 8 KiB at most; a longer line keeps its end.
+/// The last `lines`, in 8 KiB of JSON at most; a longer line keeps its end.
 fn cut(mut output: Output, lines: usize) -> Output {
     let before: usize = output.lines.iter().map(String::len).sum();
     let mut room = OUTPUT_BYTES;
@@ -341,12 +352,35 @@ fn cut(mut output: Output, lines: usize) -> Output {
         if room == 0 {
             break;
         }
-        let from = line.ceil_char_boundary(line.len().saturating_sub(room));
-        room -= line.len() - from;
-        kept.push_front(line[from..].to_owned());
+        let end = end_within(line, room);
+        room = if end.len() < line.len() { 0 } else { room - encoded(end) };
+        kept.push_front(end.to_owned());
     }
     let is_cut = kept.len() < output.lines.len() || kept.iter().map(String::len).sum::<usize>() < before;
     output.is_cut |= is_cut;
     output.lines = kept.into();
     output
+}
+
+/// The longest end of the line that takes at most `room` bytes of JSON.
+fn end_within(line: &str, mut room: usize) -> &str {
+    let mut from = line.len();
+    for (at, c) in line.char_indices().rev() {
+        let Some(left) = room.checked_sub(encoded_char(c)) else { break };
+        (room, from) = (left, at);
+    }
+    &line[from..]
+}
+
+/// How many bytes of JSON the text takes, without the quotes.
+fn encoded(text: &str) -> usize {
+    text.chars().map(encoded_char).sum()
+}
+
+fn encoded_char(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\x08' | '\x0c' => 2,
+        c if c < ' ' => 6,
+        c => c.len_utf8(),
+    }
 }

@@ -27,6 +27,7 @@ pub fn merge(entries: Vec<Entry>) -> Option<Entry> {
     }
     notice.purpose = purpose(&purposes, &notice.items);
     digest.merged = merged;
+    digest.shrink();
     Some(digest)
 }
 

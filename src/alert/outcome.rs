@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Of one message on one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -23,7 +25,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The server cannot be reached or does not behave: resolving, connecting, a limit of time, 421, a lost
     /// connection. Concerns the channel, not the message.

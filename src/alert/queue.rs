@@ -5,7 +5,13 @@
 //! Temporary in a row) makes the whole channel wait, and then one message probes. What fails for its own
 //! sake makes that message wait, or buries it. Every message taken in leaves as sent, buried with its
 //! reason, dropped and counted, or merged into a digest that goes on in its place.
+//!
+//! A message is too old by the clock that counts while this notifier runs. What the wall clock says of the
+//! time before counts only after the message was tried: after a start with a wrong clock nothing is buried
+//! that the server would have taken.
 #![forbid(unsafe_code)]
+
+mod saved;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +20,9 @@ use super::entry::{Entry, Fate};
 use super::outcome::{Class, Failure, Outcome};
 use super::retry;
 use crate::model::notify::Health;
+use crate::model::text::shortened;
 use crate::model::time::{Moment, WallTime};
+pub use saved::Failure as SavedFailure;
 
 /// A channel that has failed this long is told through the others.
 pub const TELL_AFTER: Duration = Duration::from_secs(600);
@@ -22,6 +30,12 @@ pub const TELL_AFTER: Duration = Duration::from_secs(600);
 const STREAK: u32 = 3;
 /// One message probes so often before the next one may: it could be what breaks the server.
 const PROBES: u32 = 3;
+/// The longest words of one recipient's refusal, in bytes.
+const REFUSAL_MAX: usize = 300;
+/// The longest cause of a channel's failure, in bytes.
+const CAUSE_MAX: usize = 1 << 10;
+/// How many messages one digest tells instead of.
+const MERGED_MAX: usize = 1000;
 /// How long an answer to `WantSecrets` is waited for.
 const SECRETS_WAIT: Duration = Duration::from_secs(2);
 
@@ -36,6 +50,8 @@ pub struct Queue {
     /// How the channel is was told so: failing or not, and to everybody.
     told: (bool, bool),
     streak: u32,
+    /// What is saved of it is out of date.
+    has_changed: bool,
     /// It works, and nothing was merged since it did not, or since the start.
     is_merged: bool,
     pub sent: u64,
@@ -52,6 +68,8 @@ struct Waiting {
     age: Duration,
     came: Moment,
     not_before: Option<Moment>,
+    /// By this notifier.
+    is_tried: bool,
 }
 
 struct Pause {
@@ -64,7 +82,15 @@ struct Pause {
 
 struct Failing {
     since: Moment,
+    /// So long it had failed then.
+    before: Duration,
     cause: String,
+}
+
+impl Failing {
+    fn lasted(&self, now: Moment) -> Duration {
+        self.before.saturating_add(now.since(self.since))
+    }
 }
 
 /// What became of a message after an attempt.
@@ -81,7 +107,7 @@ pub enum Settled {
 impl Queue {
     /// Takes a message in. `age`: how old it is already.
     pub fn push(&mut self, entry: Entry, bytes: u64, age: Duration, now: Moment) {
-        self.waiting.push_back(Waiting { entry, bytes, age, came: now, not_before: None });
+        self.waiting.push_back(Waiting { entry, bytes, age, came: now, not_before: None, is_tried: false });
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -109,6 +135,7 @@ impl Queue {
             candidates.next()
         }?;
         chosen.not_before = None;
+        chosen.is_tried = true;
         chosen.entry.sending = true;
         chosen.entry.tries = chosen.entry.tries.saturating_add(1);
         self.under_way = Some(chosen.entry.notice.id.clone());
@@ -196,6 +223,7 @@ impl Queue {
 
     /// The channel took a message.
     fn worked(&mut self, wall: WallTime) {
+        self.has_changed |= self.failing.is_some();
         (self.pause, self.failing, self.streak) = (None, None, 0);
         self.last_success = Some(wall);
     }
@@ -207,8 +235,10 @@ impl Queue {
     }
 
     fn fails(&mut self, words: &str, now: Moment) {
-        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
-        self.failing = Some(Failing { since, cause: words.to_owned() });
+        let (since, before) =
+            self.failing.as_ref().map_or((now, Duration::ZERO), |failing| (failing.since, failing.before));
+        self.has_changed = true;
+        self.failing = Some(Failing { since, before, cause: shortened(words, CAUSE_MAX).into_owned() });
         self.is_merged = false;
     }
 
@@ -218,6 +248,7 @@ impl Queue {
         let failures = before.map_or(1, |pause| pause.failures.saturating_add(1));
         let until = now + retry::pause(failure, failures, dice);
         self.pause = Some(Pause { until, class: failure.class, failures, has_asked: false });
+        self.has_changed = true;
     }
 
     fn bury(&mut self, at: usize, reason: &str) -> Settled {
@@ -257,6 +288,7 @@ impl Queue {
     /// The configuration has come again, perhaps with other settings or secrets of this channel.
     pub fn configured(&mut self, is_changed: bool, now: Moment) {
         if is_changed {
+            self.has_changed |= self.pause.is_some();
             self.pause = None;
             self.waiting.iter_mut().for_each(|waiting| waiting.not_before = None);
         } else if let Some(pause) = self.pause.as_mut().filter(|pause| pause.has_asked) {
@@ -273,6 +305,7 @@ impl Queue {
         }
         if let Some(pause) = self.pause.as_mut().filter(|_| count > 0) {
             pause.until = pause.until.min(now);
+            self.has_changed = true;
         }
         count
     }
@@ -300,7 +333,7 @@ impl Queue {
     /// Buries what is too old.
     pub fn expire(&mut self, max_age: Duration, now: Moment) -> Vec<Entry> {
         let mut buried = Vec::new();
-        while let Some(at) = self.waiting.iter().position(|w| w.is_older(max_age, now) && !self.is_under_way(w)) {
+        while let Some(at) = self.waiting.iter().position(|w| w.is_over(max_age, now) && !self.is_under_way(w)) {
             let last = self.waiting[at].entry.reason.take();
             let words = "it could not be sent in time";
             let reason = last.map_or_else(|| words.to_owned(), |last| format!("{words}; at last: {last}"));
@@ -330,7 +363,11 @@ impl Queue {
         let (stale, fresh): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_stale);
         let mut groups: Vec<Vec<Waiting>> = Vec::new();
         for waiting in stale {
-            let same = |group: &&mut Vec<Waiting>| group[0].entry.notice.recipients == waiting.entry.notice.recipients;
+            let tells = |waiting: &Waiting| waiting.entry.merged.len() + 1;
+            let same = |group: &&mut Vec<Waiting>| {
+                group[0].entry.notice.recipients == waiting.entry.notice.recipients
+                    && group.iter().map(tells).sum::<usize>() + tells(&waiting) <= MERGED_MAX
+            };
             match groups.iter_mut().find(same) {
                 Some(group) => group.push(waiting),
                 None => groups.push(vec![waiting]),
@@ -343,21 +380,19 @@ impl Queue {
 
     /// Puts a digest in front: it is what has waited the longest.
     pub fn push_digest(&mut self, entry: Entry, bytes: u64, age: Duration, now: Moment) {
-        self.waiting.push_front(Waiting { entry, bytes, age, came: now, not_before: None });
+        self.waiting.push_front(Waiting { entry, bytes, age, came: now, not_before: None, is_tried: false });
     }
 
     pub fn health(&self, now: Moment) -> Health {
         match &self.failing {
             None => Health::Well,
-            Some(failing) => {
-                Health::Failing { seconds: now.since(failing.since).as_secs(), cause: failing.cause.clone() }
-            }
+            Some(failing) => Health::Failing { seconds: failing.lasted(now).as_secs(), cause: failing.cause.clone() },
         }
     }
 
     /// How the channel is, if that is news; and whether everybody should know.
     pub fn news(&mut self, now: Moment) -> Option<(Health, bool)> {
-        let long = self.failing.as_ref().is_some_and(|failing| now.since(failing.since) >= TELL_AFTER);
+        let long = self.failing.as_ref().is_some_and(|failing| failing.lasted(now) >= TELL_AFTER);
         let news = (self.failing.is_some(), long);
         let before = std::mem::replace(&mut self.told, news);
         (news != before).then(|| (self.health(now), long || before.1))
@@ -380,9 +415,13 @@ impl Queue {
 
     /// When this queue has to be looked at again.
     pub fn deadline(&self, max_age: Duration) -> Option<Moment> {
-        let tell = self.failing.as_ref().filter(|_| !self.told.1).map(|failing| failing.since + TELL_AFTER);
+        let tell = self
+            .failing
+            .as_ref()
+            .filter(|_| !self.told.1)
+            .map(|failing| failing.since + TELL_AFTER.saturating_sub(failing.before));
         let idle = self.waiting.iter().filter(|waiting| !self.is_under_way(waiting));
-        let expiry = idle.map(|waiting| waiting.came + max_age.saturating_sub(waiting.age)).min();
+        let expiry = idle.map(|waiting| waiting.came + max_age.saturating_sub(waiting.counted_age())).min();
         [tell, expiry, self.next_send()].into_iter().flatten().min()
     }
 }
@@ -390,6 +429,15 @@ impl Queue {
 impl Waiting {
     fn is_older(&self, than: Duration, now: Moment) -> bool {
         self.age.saturating_add(now.since(self.came)) >= than
+    }
+
+    /// How old it was when it came, as far as that buries it.
+    fn counted_age(&self) -> Duration {
+        if self.is_tried { self.age } else { Duration::ZERO }
+    }
+
+    fn is_over(&self, max_age: Duration, now: Moment) -> bool {
+        self.counted_age().saturating_add(now.since(self.came)) >= max_age
     }
 }
 
@@ -422,7 +470,7 @@ fn recipients(entry: &mut Entry, results: Vec<(String, Result<(), Failure>)>, ow
                 entry.recipients.insert(recipient, Fate::Sent);
             }
             Err(Failure { class: Class::Permanent | Class::Content, words, .. }) => {
-                entry.recipients.insert(recipient, Fate::Refused(words));
+                entry.recipients.insert(recipient, Fate::Refused(shortened(&words, REFUSAL_MAX).into_owned()));
             }
             Err(failure) => {
                 let failure = Failure { words: format!("{recipient}: {}", failure.words), ..failure };

@@ -255,13 +255,62 @@ fn what_is_too_old_is_buried_with_its_last_reason() {
     queue.push(entry_of(9, Severity::Err), 1, Duration::from_secs(50), at(0));
     let max_age = Duration::from_secs(60);
     assert_eq!(queue.deadline(max_age), Some(Moment::default()), "something is to be sent");
-    next_id(&mut queue, 0);
-    settle(&mut queue, failed(Class::Connection), 0);
+    assert_eq!(next_id(&mut queue, 0).as_deref(), Some("n0"));
+    settle(&mut queue, failed(Class::Temporary), 0);
+    assert_eq!(next_id(&mut queue, 1).as_deref(), Some("n9"));
+    settle(&mut queue, failed(Class::Connection), 1);
     assert_eq!(queue.deadline(max_age), Some(at(10)));
     let buried = queue.expire(max_age, at(10));
     assert_eq!(buried.iter().map(|entry| entry.notice.id.as_str()).collect::<Vec<_>>(), ["n9"]);
     let buried = queue.expire(max_age, at(60));
     assert_eq!(buried[0].reason.as_deref(), Some("it could not be sent in time; at last: why"));
+}
+
+#[test]
+fn what_only_the_wall_clock_calls_old_is_tried_before_it_is_buried() {
+    let (mut queue, max_age, years) = (queue(0), Duration::from_secs(60), Duration::from_secs(50 * 365 * 86_400));
+    queue.push(entry_of(1, Severity::Err), 1, years, at(0));
+    queue.push(entry_of(2, Severity::Err), 1, years, at(0));
+    assert!(queue.expire(max_age, at(0)).is_empty());
+    assert_eq!(next_id(&mut queue, 0).as_deref(), Some("n1"));
+    settle(&mut queue, Outcome::Sent, 0);
+    assert!(queue.expire(max_age, at(59)).is_empty());
+    next_id(&mut queue, 59);
+    settle(&mut queue, failed(Class::Connection), 59);
+    assert_eq!(queue.expire(max_age, at(59)).len(), 1);
+    queue.push(entry_of(3, Severity::Err), 1, years, at(100));
+    assert_eq!(queue.expire(max_age, at(160)).len(), 1, "it has waited long enough by this clock alone");
+}
+
+#[test]
+fn a_channel_that_fails_goes_on_failing_and_waiting_in_the_next_notifier() {
+    let later = |seconds: i64| wall() + jiff::SignedDuration::from_secs(seconds);
+    let mut before = queue(1);
+    assert_eq!(before.failure(at(0), wall()), None);
+    next_id(&mut before, 0);
+    settle(&mut before, failed(Class::Configuration), 0);
+    assert!(before.take_change() && !before.take_change());
+    let saved = before.failure(at(100), later(100)).expect("it fails");
+    let json = serde_json::to_string(&saved).expect("json");
+    let restored = |wall: WallTime| {
+        let mut queue = queue(1);
+        queue.restore(serde_json::from_str(&json).expect("read"), at(5), wall);
+        queue
+    };
+    let mut after = restored(later(200));
+    assert_eq!(after.health(at(5)), Health::Failing { seconds: 200, cause: "why".to_owned() });
+    assert_eq!(next_id(&mut after, 104), None, "the pause goes on");
+    assert!(after.wants_secrets(at(105)) && next_id(&mut after, 108).is_some());
+    settle(&mut after, failed(Class::Configuration), 108);
+    assert_eq!(next_id(&mut after, 108 + 899), None, "it was the second failure");
+    let news = after.news(at(405));
+    assert_eq!(news, Some((Health::Failing { seconds: 600, cause: "why".to_owned() }, true)));
+    // Clocks that jump make nothing wait for longer than the longest pause.
+    for jump in [-1_000_000_000, 1_000_000_000] {
+        let mut after = restored(later(jump));
+        assert!(matches!(after.health(at(5)), Health::Failing { .. }));
+        assert!(after.wants_secrets(at(5 + 3600)), "{jump}");
+    }
 }
 
 #[test]
@@ -433,4 +482,26 @@ proptest! {
         prop_assert_eq!((queue.sent, queue.failed, queue.dropped), (sent, failed_count, dropped));
         prop_assert!(queue.entries().all(|entry| ledger.0.get(&entry.notice.id) == Some(&"waits")));
     }
+}
+
+#[test]
+fn a_message_that_is_too_large_loses_output_from_its_end_and_then_items_which_are_counted() {
+    use super::super::entry::ENTRY_MAX;
+    use super::super::notice::Output;
+    let size = |entry: &Entry| serde_json::to_vec(entry).expect("json").len();
+    let mut notice = entry_of(1, Severity::Err).notice;
+    let mut item = notice.items.remove(0);
+    item.output = Some(Output { lines: vec!["\0".repeat(4 << 10)], is_cut: false });
+    notice.items = vec![item; 50];
+    let entry = Entry::new(notice.clone());
+    let shown = entry.notice.items.iter().filter(|item| item.output.is_some()).count();
+    assert!(size(&entry) <= ENTRY_MAX && entry.notice.items.len() == 50 && shown > 15, "{} {shown}", size(&entry));
+    assert!(entry.notice.items[0].output.is_some() && entry.notice.items[49].output.is_none());
+    notice.items.iter_mut().for_each(|item| item.processes = vec!["x".repeat(1000); 20]);
+    let entry = Entry::new(notice.clone());
+    assert!(size(&entry) <= ENTRY_MAX && entry.notice.items.len() < 50);
+    assert_eq!(entry.notice.items.len() as u64 + entry.notice.more_items, 50);
+    notice.items.truncate(1);
+    notice.items[0].event.facts.message = Some("ö".repeat(1 << 20));
+    assert!(size(&Entry::new(notice)) <= ENTRY_MAX);
 }

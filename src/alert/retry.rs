@@ -11,6 +11,8 @@ const BY_ITSELF: [u64; 7] = [15, 30, 60, 120, 300, 600, 900];
 const BY_SOMEBODY: [u64; 3] = [300, 900, 3600];
 /// A server's own wish is heeded up to this.
 const WISH_MAX: Duration = Duration::from_secs(3600);
+/// No pause is longer.
+pub const LONGEST: Duration = WISH_MAX;
 
 /// The pause after so many failures in a row (the first is 1). `dice`, from 0 to 1, spreads what may come
 /// back by itself by ±20 %, so that a fleet does not return at one instant.

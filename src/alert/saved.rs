@@ -19,6 +19,8 @@ use crate::model::notify::Timing;
 use crate::model::time::Moment;
 
 pub const VERSION: u32 = 1;
+/// How much output is saved of all incidents of a channel, in bytes: that of those that were heard of last.
+const OUTPUTS_MAX: usize = 1 << 20;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Saved {
@@ -66,6 +68,18 @@ impl Saved {
         Ok(())
     }
 
+    fn bound_outputs(&mut self) {
+        let mut incidents: Vec<&mut Incident> = self.incidents.iter_mut().collect();
+        incidents.sort_by_key(|incident| std::cmp::Reverse(incident.weight().0));
+        let mut sum = 0;
+        for incident in incidents {
+            sum += incident.weight().1;
+            if sum > OUTPUTS_MAX {
+                incident.forget_output();
+            }
+        }
+    }
+
     fn each_deadline(&mut self, change: &mut dyn FnMut(&mut Deadline)) {
         self.incidents.iter_mut().for_each(|incident| incident.each_deadline(change));
         self.occurrences.iter_mut().for_each(|occurrence| occurrence.each_deadline(change));
@@ -102,6 +116,7 @@ impl Pipeline {
             has_told: self.has_told,
         };
         saved.each_deadline(&mut |deadline| deadline.suspend(now));
+        saved.bound_outputs();
         saved
     }
 

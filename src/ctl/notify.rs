@@ -20,7 +20,7 @@ use crate::model::text::escaped;
 use crate::model::time::{WallTime, human, rfc3339_millis};
 use crate::protocol::alerting::{
     AlertChannel, ChannelProblem, MessageReport, NotifyCountReply, NotifyIdsCall, NotifyQueueReply, NotifyTestCall,
-    NotifyTestReply, SilenceCall, SilenceReply, SilencesReply, TestResult, UnsilenceCall,
+    NotifyTestReply, SPOOL, SilenceCall, SilenceReply, SilencesReply, TestResult, UnsilenceCall,
 };
 use crate::protocol::control::{Method, NoParameters};
 
@@ -214,10 +214,11 @@ fn silences(reply: &SilencesReply, screen: &Screen) -> String {
     grid(&SILENCES, &rows, screen.terminal.then(|| screen.width()), screen.colour)
 }
 
-/// One line about a channel by which nothing gets through.
+/// One line about a channel by which nothing gets through, or about the spool.
 pub fn problem(problem: &ChannelProblem, screen: &Screen) -> String {
     let (channel, cause) = (escaped(&problem.channel.0), escaped(&problem.cause));
-    let words = format!("{channel}: no alert gets through since {}: {cause}", span(problem.seconds));
+    let what = if problem.channel.0 == SPOOL { "alerts are not saved" } else { "no alert gets through" };
+    let words = format!("{channel}: {what} since {}: {cause}", span(problem.seconds));
     format!("{}\n", screen.painted(&words, Paint::Bad))
 }
 

@@ -32,6 +32,10 @@ pub struct SpoolLimits {
     pub max_age: Duration,
 }
 
+/// The most that may wait, and that is read at a start.
+pub const SPOOL_MESSAGES_MAX: u32 = 100_000;
+pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
+
 impl Default for SpoolLimits {
     fn default() -> Self {
         Self { max_messages: 1000, max_bytes: 64 << 20, max_age: Duration::from_secs(5 * 86_400) }

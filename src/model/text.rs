@@ -105,6 +105,15 @@ pub fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max { text } else { &text[..text.floor_char_boundary(max)] }
 }
 
+/// At most `max` bytes of the text (10 at least); what was cut is marked.
+pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    const MARK: &str = " [...]";
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}{MARK}", cut(text, max.saturating_sub(MARK.len()))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +146,7 @@ mod tests {
         assert_eq!(cut("größe", 3), "gr");
         assert_eq!(cut("größe", 4), "grö");
         assert_eq!(cut("ab", 9), "ab");
+        assert_eq!(shortened("größe ist größe", 14), "größe  [...]");
+        assert_eq!(shortened("größe", 7), "größe");
     }
 }

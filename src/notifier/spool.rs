@@ -10,18 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use crate::alert::entry::Entry;
+use crate::alert::entry::{ENTRY_MAX, Entry};
+use crate::model::notify::{SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX};
 use crate::model::time::Moment;
 use crate::system::folder::Folder;
 
 /// How often a failing disk is tried.
 pub const RETRY: Duration = Duration::from_secs(10);
-/// The longest message and the longest state that are read, in bytes.
-const ENTRY_MAX: u64 = 1 << 20;
-const STATE_MAX: u64 = 64 << 20;
-/// How much is read of each directory at start; the rest is left for the next start.
-const FILES_MAX: usize = 5000;
-const BYTES_MAX: u64 = 128 << 20;
+/// The largest message that is read, in bytes: a new one, and what becomes of a thousand recipients.
+const MESSAGE_MAX: u64 = 8 * ENTRY_MAX as u64;
+/// The largest state that is written, in bytes; twice that is read.
+pub const STATE_MAX: usize = 64 << 20;
+/// How much is read of each directory at start: more than the settings allow; the rest is left for the
+/// next start.
+const FILES_MAX: usize = SPOOL_MESSAGES_MAX as usize + 5000;
+const BYTES_MAX: u64 = SPOOL_BYTES_MAX + (64 << 20);
 /// An attempt during which the notifier died so often is the message's fault.
 const CRASHES_MAX: u32 = 2;
 const STATE: &str = "state.json";
@@ -205,7 +208,7 @@ impl Spool {
     }
 
     fn load_state(&mut self, disk: &Disk, left: &mut Left) {
-        let read = disk.root.read(STATE, STATE_MAX);
+        let read = disk.root.read(STATE, 2 * STATE_MAX as u64);
         if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return;
         }
@@ -379,7 +382,7 @@ fn entries(folder: &Folder) -> Vec<(String, Found)> {
 }
 
 fn read_entry(folder: &Folder, file: &str) -> Found {
-    let bytes = folder.read(file, ENTRY_MAX).map_err(|error| error.to_string())?;
+    let bytes = folder.read(file, MESSAGE_MAX).map_err(|error| error.to_string())?;
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if name(&entry) != file {
         return Err("its name and its contents do not agree".to_owned());

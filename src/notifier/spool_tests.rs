@@ -82,7 +82,7 @@ fn files_that_are_no_messages_are_set_aside_and_hurt_nobody() {
     fs::write(queue.join("half.email.json"), &whole[..whole.len() / 2]).expect("written");
     fs::write(queue.join("other.email.json"), &whole).expect("written");
     fs::write(queue.join("deep.email.json"), "[".repeat(100_000)).expect("written");
-    fs::write(queue.join("huge.email.json"), vec![b' '; 2 << 20]).expect("written");
+    fs::write(queue.join("huge.email.json"), vec![b' '; 5 << 20]).expect("written");
     std::os::unix::fs::symlink("/etc/passwd", queue.join("link.email.json")).expect("symlink");
     fs::create_dir(queue.join("dir.email.json")).expect("mkdir");
     nix::unistd::mkfifo(&queue.join("fifo.email.json"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
@@ -124,6 +124,19 @@ fn a_message_that_kills_the_notifier_twice_is_buried() {
     assert!(spool.flush(now()));
     let (_, left) = Spool::open(Some(folder(directory.path())));
     assert_eq!((left.waiting.len(), left.dead.len()), (0, 1));
+}
+
+#[test]
+fn as_many_messages_as_the_settings_allow_are_read_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, _) = Spool::open(Some(folder(directory.path())));
+    let whole = serde_json::to_vec(&entry("a")).expect("json");
+    for n in 0..6000 {
+        let text = String::from_utf8_lossy(&whole).replace("\"id\":\"a\"", &format!("\"id\":\"a{n}\""));
+        fs::write(directory.path().join(format!("queue/a{n}.email.json")), text).expect("written");
+    }
+    let (_, left) = Spool::open(Some(folder(directory.path())));
+    assert_eq!((left.waiting.len(), left.unreadable.len()), (6000, 0));
 }
 
 #[test]

@@ -15,7 +15,10 @@ pub const IDS_MAX: usize = 1000;
 /// The longest silence, in seconds: 366 days.
 pub const SILENCE_MAX: u64 = 366 * 86_400;
 
-/// A channel by which nothing gets through: part of `Status`, for who may know the status of everything.
+/// Stands for the spool among the channels with problems: no channel has this name.
+pub const SPOOL: &str = "spool";
+
+/// A channel by which nothing gets through, or [`SPOOL`], which takes nothing: part of `Status`, for who may know the status of everything.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChannelProblem {
     pub channel: ChannelName,

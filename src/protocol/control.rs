@@ -710,7 +710,7 @@ type TestResult (channel: string, failure: ?string)
 type Silenced (id: string, selector: string, until: string, reason: string, by: string)
 
 # The processes that the selectors name; without selectors, all. The channels are those by which no alert
-# gets through, for clients that may know the status of everything.
+# gets through, and `spool` while alerts cannot be saved, for clients that may know the status of everything.
 method Status(selectors: ?[]string) -> (processes: []Process, channels: []ChannelProblem)
 
 # More about these processes, at most 32 of them.

@@ -95,6 +95,10 @@ pub enum FromNotifier {
         health: Health,
         tell: bool,
     },
+    /// Why the spool cannot be written, or that it can again, when that changes.
+    Spool {
+        failure: Option<String>,
+    },
     /// Messages were given up: so many since the last time, and why, in one line.
     Lost {
         messages: u64,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::notify::Health;
 use crate::model::text::cut;
 use crate::model::time::Moment;
 use crate::policy::permission::Peer;
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LINES_MAX: u32 = 10_000;
 const MESSAGES_MAX: usize = 10_000;
 const TEXT_MAX: usize = 1000;
+/// All of one answer, in bytes of JSON.
+const ANSWER_MAX: usize = 1 << 20;
 
 /// Those that wait for an answer.
 #[derive(Default)]
@@ -44,8 +47,9 @@ struct Asked {
     more: bool,
     lines: u32,
     kind: Kind,
-    /// Long answers come in parts.
+    /// Long answers come in parts; how many bytes they have so far.
     so_far: Option<Answer>,
+    bytes: usize,
     until: Moment,
 }
 
@@ -77,6 +81,17 @@ impl Kind {
             Self::Test => Thing::Channel,
             Self::Queue | Self::Messages => Thing::Message,
             Self::Silence | Self::Unsilence | Self::Silences => Thing::Silence,
+        }
+    }
+}
+
+impl Asked {
+    /// A part of the answer. What is beyond the bound is left out: people read the beginning.
+    fn take_part(&mut self, part: &Answer) {
+        let part = shortened(part.clone());
+        self.bytes = self.bytes.saturating_add(serde_json::to_vec(&part).map_or(0, |json| json.len()));
+        if self.bytes <= ANSWER_MAX {
+            self.so_far = Some(joined(self.so_far.take(), part));
         }
     }
 }
@@ -119,7 +134,7 @@ impl Core {
         let until = clock::now() + if kind == Kind::Test { TEST_PATIENCE } else { PATIENCE };
         self.asking.last_ticket += 1;
         let ticket = self.asking.last_ticket;
-        let asked = Asked { client, peer: peer.clone(), more, lines: 0, kind, so_far: None, until };
+        let asked = Asked { client, peer: peer.clone(), more, lines: 0, kind, so_far: None, bytes: 0, until };
         self.asking.open.insert(ticket, asked);
         self.tell_notifier(&ToNotifier::Ask { ticket, question }, Vec::new());
         Ok(())
@@ -137,7 +152,7 @@ impl Core {
                 self.partial_answer(client, &Reply::continues(NotifyTestReply { line, results: Vec::new() }));
             }
         } else {
-            asked.so_far = Some(joined(asked.so_far.take(), answer));
+            asked.take_part(answer);
         }
         if !last {
             return;
@@ -191,8 +206,8 @@ fn failed(message: &str) -> Refusal {
 }
 
 /// The parts of one answer, as one.
-fn joined(so_far: Option<Answer>, part: &Answer) -> Answer {
-    match (so_far, shortened(part.clone())) {
+fn joined(so_far: Option<Answer>, part: Answer) -> Answer {
+    match (so_far, part) {
         (Some(Answer::Queue(mut all)), Answer::Queue(part)) => {
             all.channels.extend(part.channels);
             all.waiting.extend(part.waiting);
@@ -207,6 +222,11 @@ fn joined(so_far: Option<Answer>, part: &Answer) -> Answer {
             all.extend(part);
             all.truncate(MESSAGES_MAX);
             Answer::Silences(all)
+        }
+        (Some(Answer::Tested(mut all)), Answer::Tested(part)) => {
+            all.extend(part);
+            all.truncate(MESSAGES_MAX);
+            Answer::Tested(all)
         }
         (_, part) => part,
     }
@@ -226,12 +246,21 @@ fn shortened(mut answer: Answer) -> Answer {
         Answer::Queue(report) => {
             report.waiting.iter_mut().chain(&mut report.dead).for_each(message);
             report.spool_failure.iter_mut().for_each(shorten);
+            for channel in &mut report.channels {
+                shorten(&mut channel.channel.0);
+                if let Health::Failing { cause, .. } = &mut channel.health {
+                    shorten(cause);
+                }
+            }
         }
         Answer::Silenced(one) => silence(one),
         Answer::Silences(all) => all.iter_mut().for_each(silence),
         Answer::Tested(results) => {
             results.truncate(MESSAGES_MAX);
-            results.iter_mut().for_each(|result| result.failure.iter_mut().for_each(shorten));
+            for result in results {
+                shorten(&mut result.channel.0);
+                result.failure.iter_mut().for_each(shorten);
+            }
         }
         Answer::Line(_) | Answer::Done { .. } | Answer::Unknown(_) | Answer::Failed(_) => {}
     }
@@ -243,7 +272,7 @@ mod tests {
     use super::*;
     use crate::model::notify::ChannelName;
     use crate::model::time::WallTime;
-    use crate::protocol::notifier::QueueReport;
+    use crate::protocol::notifier::{ChannelReport, QueueReport};
 
     fn message(id: &str) -> MessageReport {
         MessageReport {
@@ -256,18 +285,42 @@ mod tests {
         }
     }
 
+    fn asked(client: u64, until: Moment) -> Asked {
+        let (client, peer) = (ClientId(client), Peer::Starter);
+        Asked { client, peer, more: false, lines: 0, kind: Kind::Queue, so_far: None, bytes: 0, until }
+    }
+
     #[test]
-    fn parts_become_one_answer_of_bounded_length() {
-        let first = QueueReport { spool_failure: Some("full".to_owned()), ..QueueReport::default() };
-        let mut answer = joined(None, &Answer::Queue(first));
+    fn parts_become_one_answer_of_bounded_size() {
+        let mut asked = asked(1, Moment::default());
+        let cause = "x".repeat(48_000);
+        let channel = ChannelReport {
+            channel: ChannelName("y".repeat(48_000)),
+            health: Health::Failing { seconds: 1, cause },
+            waiting: 0,
+            sent: 0,
+            failed: 0,
+            dropped: 0,
+            last_success: None,
+            next_try_seconds: None,
+        };
+        let spool_failure = Some("full".to_owned());
+        asked.take_part(&Answer::Queue(QueueReport {
+            channels: vec![channel],
+            spool_failure,
+            ..QueueReport::default()
+        }));
         for part in 0..30 {
-            let waiting = (0..1000).map(|n| message(&format!("{part}-{n}"))).collect();
-            answer = joined(Some(answer), &Answer::Queue(QueueReport { waiting, ..QueueReport::default() }));
+            let waiting = (0..100).map(|n| message(&format!("{part}-{n}"))).collect();
+            asked.take_part(&Answer::Queue(QueueReport { waiting, ..QueueReport::default() }));
         }
+        let answer = asked.so_far.expect("an answer");
+        let length = serde_json::to_vec(&answer).expect("json").len();
+        assert!((ANSWER_MAX / 2..=ANSWER_MAX).contains(&length), "{length}");
         let Answer::Queue(report) = answer else { panic!("{answer:?}") };
         assert_eq!(report.spool_failure.as_deref(), Some("full"));
-        assert_eq!((report.waiting.len(), report.waiting[1000].id.as_str()), (MESSAGES_MAX, "1-0"));
-        assert_eq!(report.waiting[0].subject, "é".repeat(500));
+        assert_eq!((report.waiting[100].id.as_str(), report.waiting[0].subject.len()), ("1-0", TEXT_MAX));
+        assert_eq!(report.channels[0].channel.0.len(), TEXT_MAX);
     }
 
     #[test]
@@ -275,10 +328,7 @@ mod tests {
         let mut asking = Asking::default();
         let at = |seconds| Moment::new(Duration::from_secs(seconds));
         for (ticket, client, until) in [(1, 1, 20), (2, 1, 30), (3, 2, 40)] {
-            let (client, until) = (ClientId(client), at(until));
-            let (kind, peer) = (Kind::Queue, Peer::Starter);
-            let asked = Asked { client, peer, more: false, lines: 0, kind, so_far: None, until };
-            asking.open.insert(ticket, asked);
+            asking.open.insert(ticket, asked(client, at(until)));
         }
         assert_eq!(asking.deadline(), Some(at(20)));
         assert_eq!(asking.take(|asked| asked.until <= at(25)), [ClientId(1)]);

@@ -121,6 +121,7 @@ impl Core {
             FromNotifier::WantOutput { ticket, process } => self.give_output(*ticket, process),
             FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
             FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
+            FromNotifier::Spool { failure } => self.spool_is(failure.clone()),
             FromNotifier::Lost { messages, why } => self.alerts_are_lost(*messages, why),
             FromNotifier::SendmailWritten { ticket } => self.sendmail_is_written(*ticket),
             FromNotifier::WantSendmail { ticket, channel, recipients } => {

@@ -18,6 +18,7 @@
 //! | notifier: `Drained` | once for each `Drain` |
 //! | notifier: `WantSecrets` | at any time; answered at most once in 10 s (`alerts`) |
 //! | notifier: `Channel` | of a channel that it was told of, its cause at most 4 KiB |
+//! | notifier: `Spool` | at any time; the reason at most 4 KiB |
 //! | notifier: `Lost` | any number of messages, 0 when only the spool or a secret fails; the reason at most 4 KiB |
 //!
 //! None of them comes with descriptors. The shell has no channel: what it asks for comes as from any client.
@@ -190,6 +191,7 @@ impl Permits {
                     Health::Failing { seconds: _, cause } => judge_length(cause),
                 }
             }
+            FromNotifier::Spool { failure } => failure.as_deref().map_or(Ok(()), judge_length),
             FromNotifier::Lost { messages: _, why } => judge_length(why),
             FromNotifier::WantOutput { ticket, .. } => take(&mut self.outputs, *ticket),
             FromNotifier::SendmailWritten { ticket: _ } => Ok(()),
@@ -469,6 +471,9 @@ mod tests {
         assert_eq!(judge(lost(1, 10)), Ok(()));
         assert_eq!(judge(lost(0, 10)), Ok(()), "nothing yet: the disk fails");
         assert_eq!(judge(lost(1, 5000)), Err(Violation::TooLong(5000)));
+        let spool = |failure: Option<usize>| FromNotifier::Spool { failure: failure.map(|length| "x".repeat(length)) };
+        assert_eq!((judge(spool(None)), judge(spool(Some(10)))), (Ok(()), Ok(())));
+        assert_eq!(judge(spool(Some(5000))), Err(Violation::TooLong(5000)));
         assert_eq!(judge(FromNotifier::WantSecrets), Ok(()));
         assert_eq!(Permits::default().judge_notifier(&FromNotifier::WantSecrets, None), Err(Violation::BeforeReady));
     }

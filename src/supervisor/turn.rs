@@ -106,7 +106,7 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
-        self.tend_secrets(now);
+        self.tend_alerts(now);
         self.time_out_sendmails(now);
         self.time_out_questions(now);
         self.tend_workers(now);

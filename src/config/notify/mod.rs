@@ -21,7 +21,9 @@ use super::fault::{Kind, Place};
 use super::table::{Given, Item, Table, shown};
 use super::{quantity, values};
 use crate::model::event::Severity;
-use crate::model::notify::{Channel, ChannelName, Notify, SecretKind, SpoolLimits, Timing, Transport};
+use crate::model::notify::{
+    Channel, ChannelName, Notify, SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX, SecretKind, SpoolLimits, Timing, Transport,
+};
 
 pub use rules::{AlertTo, alert_to};
 pub use syslog::{facility, facility_name, tag};
@@ -164,11 +166,12 @@ fn spool(item: Item<'_>) -> Option<SpoolLimits> {
     let usual = SpoolLimits::default();
     let limits = SpoolLimits {
         max_messages: table
-            .take("max_messages", |item| values::integer(item, 10..=100_000))
+            .take("max_messages", |item| values::integer(item, 10..=i64::from(SPOOL_MESSAGES_MAX)))
             .or_default(usual.max_messages),
         max_bytes: table
             .take("max_bytes", |item| match quantity::size(item)? {
                 small if small < 1 << 20 => item.refuse("`max_bytes` is at least 1MB"),
+                large if large > SPOOL_BYTES_MAX => item.refuse("`max_bytes` is at most 1GB"),
                 bytes => Some(bytes),
             })
             .or_default(usual.max_bytes),

@@ -15,10 +15,12 @@ mod sending;
 mod sendmail;
 mod syslog;
 mod tails;
+mod telling;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::entry::Entry;
 use crate::alert::merge::merge;
 use crate::alert::notice::Notice;
-use crate::alert::queue::{Queue, Settled};
+use crate::alert::queue::{Queue, SavedFailure, Settled};
 use crate::alert::queues::Queues;
 use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName, MailTransport, Transport};
@@ -39,7 +41,7 @@ use crate::system::poll::Poll;
 
 use super::network::{self, Gone, JobId, Message, News, Order, Secrets};
 use super::render::Rendering;
-use super::spool::Spool;
+use super::spool::{STATE_MAX, Spool};
 use pipelines::Pipelines;
 use questions::Testing;
 use sending::Job;
@@ -100,6 +102,8 @@ pub struct Alerts<N> {
     arriving: BTreeMap<ChannelName, Secrets>,
     pipelines: Pipelines,
     queues: Queues,
+    /// Of the settings of each channel (`mark`); first those of the earlier notifier.
+    marks: BTreeMap<ChannelName, u64>,
     spool: Spool,
     /// Files in the spool that are no messages, and why.
     unreadable: Vec<(String, String)>,
@@ -138,6 +142,8 @@ struct State<'a> {
     seq: u64,
     pipelines: &'a serde_json::Value,
     outbox: Vec<&'a Entry>,
+    /// Channels that fail, with the mark of their settings.
+    failing: BTreeMap<&'a str, (u64, SavedFailure)>,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +154,8 @@ struct SavedState {
     pipelines: serde_json::Value,
     #[serde(default)]
     outbox: Vec<serde_json::Value>,
+    #[serde(default)]
+    failing: BTreeMap<ChannelName, serde_json::Value>,
 }
 
 impl<N: Network> Alerts<N> {
@@ -163,6 +171,7 @@ impl<N: Network> Alerts<N> {
             arriving: BTreeMap::new(),
             pipelines: Pipelines::default(),
             queues: Queues::default(),
+            marks: BTreeMap::new(),
             spool,
             unreadable: Vec::new(),
             maildir: folders.maildir,
@@ -212,6 +221,12 @@ impl<N: Network> Alerts<N> {
         (self.run, self.seq) = (state.run, state.seq);
         self.pipelines = Pipelines::restore(&state.pipelines, now);
         self.saved = state.pipelines;
+        for (channel, failure) in state.failing {
+            // Without it the channel is tried at once.
+            let Ok((mark, failure)) = serde_json::from_value::<(u64, SavedFailure)>(failure) else { continue };
+            self.queues.channels.entry(channel.clone()).or_default().restore(failure, now.moment, now.wall);
+            self.marks.insert(channel, mark);
+        }
         for entry in state.outbox {
             let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
                 self.lose(1, "a message in state.json is not what it should be");
@@ -299,7 +314,8 @@ impl<N: Network> Alerts<N> {
 
     fn configure(&mut self, settings: Box<Configure>, now: Now) {
         let secrets = std::mem::take(&mut self.arriving);
-        if settings.run != self.run {
+        let is_new_run = settings.run != self.run;
+        if is_new_run {
             (self.run, self.seq) = (settings.run, 0);
         }
         for fault in self.pipelines.configure(&settings, now) {
@@ -310,10 +326,18 @@ impl<N: Network> Alerts<N> {
         let channels = self.settings.as_ref().map_or_else(Vec::new, |settings| settings.notify.channels.clone());
         for channel in channels.iter().filter(|channel| !matches!(channel.transport, Transport::Syslog(_))) {
             let earlier = before.iter().flat_map(|before| &before.notify.channels).find(|old| old.name == channel.name);
-            let is_changed = earlier.is_none_or(|old| old.transport != channel.transport)
-                || secrets.get(&channel.name) != self.secrets.get(&channel.name);
-            self.queues.channels.entry(channel.name.clone()).or_default().configured(is_changed, now.moment);
+            let mark = mark(&channel.transport);
+            let is_known = self.marks.insert(channel.name.clone(), mark) == Some(mark) && !is_new_run;
+            // The secrets of an earlier notifier are not known: those of the same run are taken for the same.
+            let has_secrets = earlier.is_none() || secrets.get(&channel.name) == self.secrets.get(&channel.name);
+            let queue = self.queues.channels.entry(channel.name.clone()).or_default();
+            if is_new_run && queue.len() == 0 {
+                // Nobody waits: the next message shows how the channel is.
+                *queue = Queue::default();
+            }
+            queue.configured(!(is_known && has_secrets), now.moment);
         }
+        self.marks.retain(|name, _| channels.iter().any(|channel| channel.name == *name));
         self.secrets = secrets;
         self.bury_unconfigured(&channels);
         self.syslog.keep(|name| channels.iter().any(|channel| channel.name == *name));
@@ -365,7 +389,9 @@ impl<N: Network> Alerts<N> {
         self.refresh_firing(now);
         self.tell_health(now);
         self.tell_rest(now);
-        std::mem::take(&mut self.told)
+        let mut told = std::mem::take(&mut self.told);
+        told.iter_mut().for_each(telling::shorten);
+        told
     }
 
     /// What the pipelines have to tell becomes messages.
@@ -449,24 +475,46 @@ impl<N: Network> Alerts<N> {
         if !self.spool.is_on_disk() {
             return;
         }
+        let health_changes = self.queues.channels.values_mut().map(Queue::take_change).fold(false, |a, b| a | b);
         let entries = self.queues.channels.values().flat_map(Queue::entries);
         let unfiled: Vec<&Entry> = entries.filter(|entry| self.spool.is_unfiled(entry)).collect();
         let new: BTreeSet<String> = unfiled.iter().map(|entry| entry.notice.id.clone()).collect();
         let pipelines = if self.is_changed { self.pipelines.save(now) } else { self.saved.clone() };
-        let saves = self.outbox_must_go || !new.is_empty() || pipelines != self.saved;
+        let saves = self.outbox_must_go || !new.is_empty() || health_changes || pipelines != self.saved;
+        let mut is_saved = false;
         if saves {
-            let state = State { run: self.run, seq: self.seq, pipelines: &pipelines, outbox: unfiled };
-            match serde_json::to_vec(&state) {
-                Ok(bytes) => self.spool.save(bytes),
-                Err(error) => self.lose(0, &format!("the state cannot be written: {error}")),
+            let state = State {
+                run: self.run,
+                seq: self.seq,
+                pipelines: &pipelines,
+                outbox: unfiled,
+                failing: self.failing(now),
+            };
+            // The state has string keys only: to_vec cannot fail on it.
+            let bytes = serde_json::to_vec(&state).unwrap_or_default();
+            is_saved = bytes.len() <= STATE_MAX;
+            if is_saved {
+                self.spool.save(bytes);
+                self.outbox.extend(new.iter().cloned());
+                self.saved = pipelines;
+            } else if new.is_empty() {
+                self.lose(0, &format!("the state of {} bytes is too large to be saved", bytes.len()));
             }
-            self.outbox.extend(new.iter().cloned());
-            self.saved = pipelines;
         }
-        self.is_changed = false;
-        if self.spool.flush(now.moment) && saves {
+        // What was too large for the state with its new messages fits when they have files of their own.
+        self.is_changed = saves && !is_saved && !new.is_empty();
+        if self.spool.flush(now.moment) && is_saved {
             (self.outbox, self.outbox_must_go) = (new, false);
         }
+    }
+
+    /// The channels that fail, as they are to be on disk.
+    fn failing(&self, now: Now) -> BTreeMap<&str, (u64, SavedFailure)> {
+        let failing = self.queues.channels.iter().filter_map(|(name, queue)| {
+            let failure = queue.failure(now.moment, now.wall)?;
+            Some((name.0.as_str(), (self.marks.get(name).copied().unwrap_or_default(), failure)))
+        });
+        failing.collect()
     }
 
     fn tell_health(&mut self, now: Now) {
@@ -480,10 +528,10 @@ impl<N: Network> Alerts<N> {
 
     fn tell_rest(&mut self, now: Now) {
         let failure = self.spool.failure().map(str::to_owned);
-        if let Some(failure) = failure.as_ref().filter(|_| !self.told_spool_failure) {
-            self.lose(0, &format!("alerts cannot be saved, they wait in memory: {failure}"));
+        if failure.is_some() != self.told_spool_failure {
+            self.told_spool_failure = failure.is_some();
+            self.told.push(FromNotifier::Spool { failure });
         }
-        self.told_spool_failure = failure.is_some();
         for (why, messages) in std::mem::take(&mut self.lost) {
             self.told.push(FromNotifier::Lost { messages, why });
         }
@@ -541,4 +589,11 @@ impl<N: Network> Alerts<N> {
             _ => None,
         }
     }
+}
+
+/// Recognises a channel's settings. Another build may give other marks: then the channel is tried at once.
+fn mark(transport: &Transport) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{transport:?}").hash(&mut hasher);
+    hasher.finish()
 }

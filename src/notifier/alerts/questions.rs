@@ -8,13 +8,14 @@ use crate::alert::outcome::Outcome;
 use crate::alert::silence;
 use crate::model::event::{Event, Facts, Kind, Severity};
 use crate::model::notify::{Channel, ChannelName, Transport};
-use crate::model::text::escaped;
+use crate::model::text::{escaped, shortened};
 use crate::protocol::notifier::{
     Answer, ChannelReport, FromNotifier, MessageReport, Question, QueueReport, Silence, TestResult,
 };
 
 use super::super::network::{JobId, Order};
 use super::sending::Job;
+use super::telling::WORDS_MAX;
 use super::{Alerts, Network, Now};
 
 /// About how much of a report goes into one answer, in bytes; a packet holds more.
@@ -228,11 +229,20 @@ impl<N: Network> Alerts<N> {
     pub(super) fn test_ended(&mut self, ticket: u64, channel: ChannelName, outcome: Outcome) {
         let Some(testing) = self.tests.get_mut(&ticket) else { return };
         testing.left -= 1;
-        testing.results.push(TestResult { channel, failure: failure(outcome) });
+        let failure = failure(outcome).map(|words| shortened(&words, WORDS_MAX).into_owned());
+        testing.results.push(TestResult { channel, failure });
         if testing.left == 0
             && let Some(testing) = self.tests.remove(&ticket)
         {
-            self.answer(ticket, Answer::Tested(testing.results));
+            self.tested(ticket, testing.results);
+        }
+    }
+
+    fn tested(&mut self, ticket: u64, results: Vec<TestResult>) {
+        let parts = parts(results);
+        let last = parts.len().saturating_sub(1);
+        for (at, part) in parts.into_iter().enumerate() {
+            self.told.push(FromNotifier::Answer { ticket, answer: Answer::Tested(part), last: at == last });
         }
     }
 }

@@ -130,7 +130,7 @@ mod tests {
         tails.open(7, None, &mut poll);
         tails.open(1, Some(read), &mut poll);
         let mut write = File::from(write);
-        for n in 0..130 {
+        for n in 0..LINES + 10 {
             writeln!(write, "line {n} \u{fffd}").expect("written");
         }
         assert!(tails.read(&poll, start).is_empty());
@@ -138,7 +138,7 @@ mod tests {
         drop(write);
         let got = tails.read(&poll, start);
         assert_eq!((got.len(), got[0].1.lines.len(), got[0].1.is_cut), (1, LINES, true));
-        assert_eq!(got[0].1.lines[LINES - 1], "line 129 \u{fffd}");
+        assert_eq!(got[0].1.lines[LINES - 1], format!("line {} \u{fffd}", LINES + 9));
         assert!(tails.want(3, &web, start));
         assert!(tails.read(&poll, start + WAIT).is_empty());
         assert_eq!(tails.deadline(), None);

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::alert::notice::Output;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::event::{Facts, Kind, Severity};
-use crate::model::id::ProgramName;
+use crate::model::id::{ProcessId, ProgramName};
 use crate::model::notify::{
-    Alerts as ProgramAlerts, Email, Notify, RateLimit, Rule, SecretKind, Server, Smtp, SpoolLimits, Timing,
+    Alerts as ProgramAlerts, Email, Health, Notify, RateLimit, Rule, SecretKind, Server, Smtp, SpoolLimits, Timing,
 };
 use crate::protocol::notifier::{Answer, Question, QueueReport};
 use crate::system::{socket, stdio};
@@ -92,6 +93,11 @@ fn program(number: u8) -> ProgramName {
     ProgramName::new(&format!("p{number}")).expect("a name")
 }
 
+/// `bytes` of escape characters: the worst that a program can write.
+fn escapes(bytes: usize) -> Output {
+    Output { lines: vec!["\x1b".repeat(bytes)], is_cut: false }
+}
+
 fn settings(via: MailTransport, run: u64) -> Configure {
     let channel = email(via);
     let rule = Rule {
@@ -101,7 +107,7 @@ fn settings(via: MailTransport, run: u64) -> Configure {
     };
     let shutdown_drain = Duration::from_secs(5);
     let notify = Notify { channels: vec![channel], rules: vec![rule], shutdown_drain, spool: SpoolLimits::default() };
-    Configure { notify, run, host: "h".to_owned(), programs: (0..10).map(program).collect() }
+    Configure { notify, run, host: "h".to_owned(), programs: (0..=255).map(program).collect() }
 }
 
 struct World {
@@ -291,6 +297,52 @@ fn the_next_notifier_goes_on_with_the_same_message_and_takes_no_event_twice() {
     world.seconds += 1;
     world.turn();
     assert!(world.sends().is_empty() && world.report().dead.is_empty());
+}
+
+#[test]
+fn what_fifty_programs_write_makes_no_message_that_is_not_read_again() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    for number in 0..60 {
+        world.crash_of(number);
+        world.alerts.pipelines.output(&ProcessId::new(&program(number), 0), &escapes(8 << 10));
+    }
+    world.turn();
+    world.seconds += 12;
+    world.turn();
+    assert_eq!(world.sends().len(), 1);
+    for _ in 0..3 {
+        world.restart();
+        for queue in world.alerts.queues.channels.values_mut() {
+            queue.retry(None, at(0).moment);
+        }
+        world.turn();
+        let (_, notice, _) = world.sends().pop().expect("sent again");
+        assert_eq!(notice.items.len(), 50);
+        assert!(notice.items.iter().all(|item| item.output.is_some()), "8 KiB of JSON for each");
+        world.alerts.end(at(world.seconds));
+    }
+    let report = world.report();
+    assert_eq!((report.waiting.len(), report.dead.len()), (1, 0), "{report:?}");
+}
+
+#[test]
+fn the_state_keeps_the_output_of_the_last_incidents_only() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    for number in 0..=255 {
+        world.crash_of(number);
+        world.alerts.pipelines.output(&ProcessId::new(&program(number), 0), &escapes(8 << 10));
+        world.seconds += u64::from(number == 0);
+    }
+    world.turn();
+    let state = std::fs::read_to_string(directory.path().join("spool/state.json")).expect("there");
+    assert!(state.len() < 3 << 19, "{}", state.len());
+    world.restart();
+    world.seconds += 12;
+    world.turn();
+    let (_, notice, _) = world.sends().pop().expect("sent");
+    assert_eq!((notice.items.len() as u64 + notice.more_items, world.report().dead.len()), (256, 0));
 }
 
 #[test]
@@ -655,4 +707,73 @@ proptest! {
         prop_assert_eq!(told, crashes);
         prop_assert_eq!(world.files("spool/queue"), 0);
     }
+}
+
+#[test]
+fn whatever_servers_say_the_core_is_told_in_few_words() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    let long = || "メール\"".repeat(3000);
+    for (number, class) in [(1, Class::Connection), (2, Class::Configuration), (3, Class::Permanent)] {
+        world.crash_of(number);
+        world.turn();
+        world.seconds += 4000;
+        world.turn();
+        for (job, _, recipients) in world.sends() {
+            let each = recipients.iter().map(|to| (to.clone(), Err(Failure::new(Class::Permanent, long()))));
+            let outcome = if number == 3 {
+                Outcome::Recipients(each.collect())
+            } else {
+                Outcome::Failed(Failure::new(class, long()))
+            };
+            world.answer(job, outcome);
+        }
+        world.turn();
+    }
+    let told = std::mem::take(&mut world.told);
+    let told = told.iter().filter_map(|message| match message {
+        FromNotifier::Channel { health: Health::Failing { cause, .. }, .. } => Some(cause.len()),
+        FromNotifier::Lost { why, .. } => Some(why.len()),
+        _ => None,
+    });
+    let lengths: Vec<usize> = told.collect();
+    assert!(lengths.len() >= 2 && lengths.iter().all(|length| *length <= 1 << 10), "{lengths:?}");
+    world.report();
+    world.ask(Question::Test { channel: None });
+    let (job, ..) = world.sends().pop().expect("a test");
+    world.answer(job, Outcome::Failed(Failure::new(Class::Permanent, long())));
+    world.told.clear();
+    world.turn();
+    let Some(FromNotifier::Answer { answer: Answer::Tested(results), .. }) = world.told.pop() else { panic!("no end") };
+    assert!(results[0].failure.as_ref().is_some_and(|words| words.len() <= 1 << 10 && words.ends_with("[...]")));
+}
+
+#[test]
+fn a_refused_password_is_not_tried_again_only_because_the_notifier_died() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    world.crash_of(1);
+    world.turn();
+    world.seconds += 12;
+    world.turn();
+    let (job, ..) = world.sends().pop().expect("sent");
+    world.answer(job, no(Class::Configuration));
+    world.turn();
+    world.seconds += 200;
+    world.restart();
+    world.turn();
+    assert!(world.sends().is_empty());
+    let channel = world.report().channels.remove(0);
+    assert_eq!(channel.health, Health::Failing { seconds: 200, cause: "no".to_owned() });
+    assert_eq!(channel.next_try_seconds, Some(100));
+    world.configure();
+    world.turn();
+    assert!(world.sends().is_empty(), "nothing has changed");
+    world.restart();
+    world.via = MailTransport::Maildir("/x".into());
+    world.alerts = start(&world.path.clone(), &world.outside, world.seconds);
+    world.configure();
+    world.turn();
+    world.turn();
+    assert_eq!(world.report().waiting.len(), 0, "it goes another way, at once");
 }

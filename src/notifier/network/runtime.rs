@@ -1,6 +1,7 @@
 //! The thread that talks to servers, as the main thread sees it; and in it, who does what.
 //!
-//! A channel's jobs are done one after the other, those of different channels at once. All threads that
+//! A channel's messages are sent one after the other, those of different channels at once, and tests beside
+//! them. All threads that
 //! are ever needed are started in the beginning: what the worker then gives up is the right to start more.
 
 use std::collections::BTreeMap;
@@ -214,13 +215,44 @@ fn failed(class: Class, words: impl Into<String>) -> Outcome {
 /// The channels at work.
 #[derive(Default)]
 struct Channels {
-    sending: BTreeMap<ChannelName, UnboundedSender<Task>>,
+    sending: BTreeMap<ChannelName, Line>,
     syslog: BTreeMap<ChannelName, syslog::Channel>,
 }
 
 /// How long an end waits for log daemons to take what waits for them, and between two looks.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(5);
+
+/// The two that send for one channel.
+struct Line {
+    messages: UnboundedSender<Task>,
+    /// They wait for no message that is stuck.
+    tests: UnboundedSender<Task>,
+}
+
+impl Line {
+    fn start(post: &Post) -> Self {
+        let start = || {
+            let (tasks, given) = unbounded_channel();
+            tokio::spawn(run(given, post.clone()));
+            tasks
+        };
+        Self { messages: start(), tests: start() }
+    }
+
+    fn change(&self, sender: &Arc<Sender>) {
+        for tasks in [&self.messages, &self.tests] {
+            // It ends only after this end of its tasks is dropped.
+            let _ = tasks.send(Task::Change(sender.clone()));
+        }
+    }
+
+    /// False: there is nobody to do it.
+    fn send(&self, job: JobId, message: Message, dialogue: bool) -> bool {
+        let tasks = if dialogue { &self.tests } else { &self.messages };
+        tasks.send(Task::Send { job, message, dialogue }).is_ok()
+    }
+}
 
 /// Takes orders until there is nobody left to give any.
 async fn serve(mut orders: UnboundedReceiver<Order>, work: Work) {
@@ -229,8 +261,7 @@ async fn serve(mut orders: UnboundedReceiver<Order>, work: Work) {
         match order {
             Order::Configure(wanted) => channels.configure(wanted, &work),
             Order::Send { channel, job, message, dialogue } => {
-                let task = Task::Send { job, message, dialogue };
-                if channels.sending.get(&channel).is_none_or(|tasks| tasks.send(task).is_err()) {
+                if !channels.sending.get(&channel).is_some_and(|line| line.send(job, message, dialogue)) {
                     no_such_channel(&work.post, job, &channel);
                 }
             }
@@ -268,15 +299,9 @@ impl Channels {
                 kept.syslog.insert(name.clone(), start_syslog(name, channel.min_severity, settings, known, work));
                 continue;
             }
-            let change = Task::Change(Arc::new(Sender::new(channel, secrets, work)));
-            let tasks = self.sending.remove(&name).unwrap_or_else(|| {
-                let (tasks, given) = unbounded_channel();
-                tokio::spawn(run(given, work.post.clone()));
-                tasks
-            });
-            // It ends only after this end of its tasks is dropped.
-            let _ = tasks.send(change);
-            kept.sending.insert(name, tasks);
+            let line = self.sending.remove(&name).unwrap_or_else(|| Line::start(&work.post));
+            line.change(&Arc::new(Sender::new(channel, secrets, work)));
+            kept.sending.insert(name, line);
         }
         *self = kept;
     }
@@ -300,7 +325,7 @@ fn start_syslog(
     }
 }
 
-/// One channel.
+/// One after the other, for one channel.
 async fn run(mut tasks: UnboundedReceiver<Task>, post: Post) {
     let mut sender = Arc::new(Sender::Elsewhere);
     while let Some(task) = tasks.recv().await {

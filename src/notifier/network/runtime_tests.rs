@@ -87,6 +87,27 @@ fn a_channel_that_hangs_delays_no_other() {
 }
 
 #[test]
+fn a_test_does_not_wait_behind_a_message_that_is_stuck() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+    listener.set_nonblocking(true).expect("set");
+    let port = listener.local_addr().expect("an address").port();
+    let network = Network::start(Limits::default()).expect("a thread");
+    configure(&network, vec![email("stuck", Server { host: "127.0.0.1".to_owned(), port })]);
+    let mut poll = Poll::new().expect("epoll");
+    poll.add(&listener, Interest::Read).expect("added");
+    let mut connections = Vec::new();
+    for (job, dialogue) in [(1, false), (2, true)] {
+        send(&network, "stuck", job, dialogue);
+        let begun = Instant::now();
+        while connections.len() < usize::try_from(job).expect("small") {
+            assert!(begun.elapsed() < DEADLINE, "job {job} has no connection");
+            poll.wait(Some(DEADLINE)).expect("waits");
+            connections.extend(listener.accept());
+        }
+    }
+}
+
+#[test]
 fn what_is_under_way_ends_with_its_old_settings() {
     let old = Fake::start(Manners { connections: 2, ..Manners::default() });
     let new = Fake::start(Manners::default());
