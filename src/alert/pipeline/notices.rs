@@ -27,11 +27,14 @@ impl Pipeline {
 
     /// What time and silences alone change.
     fn settle(&mut self, silences: &Silences, now: Moment) {
+        let kept = self.kept();
         for (subject, incident) in &mut self.incidents {
             incident.look_at(silences, now);
+            let before = (incident.ended.is_some(), incident.is_flapping());
             if incident.settle(&self.channel.timing, now) {
                 self.openings.remove(subject);
             }
+            self.is_changed |= before != (incident.ended.is_some(), incident.is_flapping());
         }
         self.incidents.retain(|_, incident| !incident.is_moot());
         for occurrence in self.occurrences.values_mut() {
@@ -41,6 +44,12 @@ impl Pipeline {
         self.openings.retain(|_, openings| !openings.is_over(now));
         let limit = self.channel.timing.rate_limit;
         self.buckets.retain(|_, bucket| !bucket.is_full(limit, now));
+        self.is_changed |= self.kept() != kept;
+    }
+
+    /// How many there are of everything that time alone removes.
+    fn kept(&self) -> [usize; 4] {
+        [self.incidents.len(), self.occurrences.len(), self.openings.len(), self.buckets.len()]
     }
 
     /// One notice to these recipients, if there is a token for it.
@@ -50,6 +59,7 @@ impl Pipeline {
         if !bucket.take(limit, now) {
             return None;
         }
+        self.is_changed = true;
         let id = self.ids.next(wall);
         let digest = Digest::new(self.parts(&recipients, now));
         let purpose = digest.purpose();

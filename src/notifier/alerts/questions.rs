@@ -42,14 +42,14 @@ impl<N: Network> Alerts<N> {
             Question::Retry { ids } => self.retry(&ids, now),
             Question::Drop { ids } => self.drop_messages(&ids),
             Question::Silence { selector, seconds, reason, by } => {
-                self.is_changed = true;
+                self.save_now();
                 match self.pipelines.silence(&selector, seconds, (&reason, &by), now) {
                     Ok(silence) => Answer::Silenced(shown(&silence)),
                     Err(why) => Answer::Failed(why),
                 }
             }
             Question::Unsilence { silence } => {
-                self.is_changed = true;
+                self.save_now();
                 match self.pipelines.unsilence(&silence) {
                     0 => Answer::Unknown(silence),
                     count => Answer::Done { count },
@@ -61,7 +61,7 @@ impl<N: Network> Alerts<N> {
     }
 
     fn silences(&mut self, ticket: u64, now: Now) {
-        self.pipelines.silences.expire(now.moment);
+        self.is_changed |= self.pipelines.expire_silences(now);
         let silences: Vec<Silence> = self.pipelines.silences.list().iter().map(shown).collect();
         let parts = parts(silences);
         let last = parts.len().saturating_sub(1);
