@@ -209,9 +209,13 @@ impl Pipeline {
         }
         if opens && (self.openings.len() < OPENINGS_MAX || self.openings.contains_key(&subject)) {
             let openings = self.openings.entry(subject.clone()).or_insert_with(|| Openings::new(subject.clone()));
-            if openings.add(timing, now) && seen.event.kind != Kind::ProcessFatal {
-                incident.flap(timing, now);
+            let flaps = openings.add(seen.event.time, timing, now) && seen.event.kind != Kind::ProcessFatal;
+            openings.count();
+            if flaps {
+                incident.flap(openings.flaps(), openings.root.clone(), timing, now);
             }
+        } else if let Some(openings) = self.openings.get_mut(&subject) {
+            openings.count();
         }
         if was_flapping && !incident.is_flapping() {
             self.openings.remove(&subject);
