@@ -117,7 +117,9 @@ impl Serialize for Saving<'_> {
 }
 
 /// The values alone, each with its waits suspended.
-struct Each<'m, K, V>(&'m BTreeMap<K, V>, Moment, fn(&mut V, &mut dyn FnMut(&mut Deadline)));
+struct Each<'m, K, V>(&'m BTreeMap<K, V>, Moment, EachDeadline<V>);
+
+type EachDeadline<V> = fn(&mut V, &mut dyn FnMut(&mut Deadline));
 
 impl<K, V: Clone + Serialize> Serialize for Each<'_, K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

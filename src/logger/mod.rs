@@ -248,7 +248,7 @@ impl Logger {
                 self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;
             }
             ToLogger::LastBytes { tail, bytes } => {
-                self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?
+                self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
             }
             ToLogger::Drain => {
                 self.draining = true;

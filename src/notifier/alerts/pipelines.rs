@@ -151,8 +151,9 @@ impl Pipelines {
 
     /// Whether there is something new to be saved since this was asked last.
     pub fn take_changed(&mut self) -> bool {
-        let channels = self.channels.values_mut().fold(false, |changed, pipeline| pipeline.take_changed() || changed);
-        std::mem::take(&mut self.is_changed) || channels
+        // Each is asked.
+        let changed = self.channels.values_mut().filter_map(|pipeline| pipeline.take_changed().then_some(())).count();
+        std::mem::take(&mut self.is_changed) || changed > 0
     }
 
     /// As they are to be on disk.
