@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         test("every fault is told with place and caret and exit code 2", &[Need::Root], faults),
         test("a program without a user is refused as root with the line to add", &[Need::Root], missing_user),
         test("as an ordinary user no user is needed", &[Need::Root], ordinary_user),
+        test("a sendmail that is not there or no program is a warning", &[Need::Root], no_sendmail),
         test("an unknown account is a warning", &[Need::Root], unknown_account),
         test("a configuration that others can write is refused", &[Need::Root], writable),
         test("a configuration in a directory that others can write is refused", &[Need::Root], writable_directory),
@@ -101,6 +102,22 @@ fn ordinary_user() {
     assert_eq!(as_nobody(&path).code, 0);
     std::os::unix::fs::chown(&path, Some(uid("daemon")), None).expect("chown");
     assert_refused(&as_nobody(&path), "belongs to uid");
+}
+
+fn no_sendmail() {
+    let with = |program: &str| {
+        let text = format!(
+            "[notify.email]\nsendmail = \"{program}\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n"
+        );
+        let (checked, path, _directory) = check(&[GOOD, &text].concat());
+        assert_eq!(checked.code, 0, "{checked:?}");
+        checked.stderr.replace(&path, "FILE")
+    };
+    let warning = "FILE: warning: [notify.email]: sendmail: ";
+    assert!(with("/usr/sbin/nope").starts_with(&format!("{warning}/usr/sbin/nope: No such file")));
+    assert!(with("/etc/passwd").starts_with(&format!("{warning}/etc/passwd: it is not executable; ")));
+    assert!(with("/etc").starts_with(&format!("{warning}/etc: it is no file; ")));
+    assert_eq!(with("/bin/true"), "");
 }
 
 fn unknown_account() {

@@ -9,6 +9,7 @@ use crate::support::{Need, Supervisor, proc, test};
 pub fn trials() -> Vec<Trial> {
     vec![
         test("a reload of an equal file changes nothing", &[Need::Root], equal),
+        test("a reload that changes the other tables says so", &[Need::Root], other_tables),
         test("what is watched changes in place", &[Need::Root], in_place),
         test("the starttime of a process that is STARTING changes in place", &[Need::Root], starttime_in_place),
         test("what is executed restarts that program only", &[Need::Root], executed),
@@ -81,6 +82,14 @@ fn equal() {
     assert_eq!(told["message"], "nothing changed (2 unchanged)");
     assert_eq!(supervisor.stop(), 0);
     assert_eq!(supervisor.event_log().iter().filter(|event| event["kind"] == "process.starting").count(), 4);
+}
+
+fn other_tables() {
+    let supervisor = start(&program("a", ""));
+    let alerts = "[notify.email]\nsendmail = \"/bin/true\"\nfrom = \"tm@example.test\"\nto = [\"ops@example.test\"]\n";
+    supervisor.reload_with(&[alerts, "[control]\nmode = \"0600\"\n", &program("a", "")].concat());
+    let told = supervisor.wait_for_event("the reload", |event| event["kind"] == "config.reloaded");
+    assert_eq!(told["message"], "[control] changed; [notify] changed; 1 program unchanged");
 }
 
 fn in_place() {

@@ -3,8 +3,8 @@
 //! Alertmanager knows an alert by its labels, so they are what stays the same while an incident lasts:
 //! host, program, group, and how severe it is. What may change from one message to the next stands in the
 //! annotations, the kind of a program's event too, or an alert that began as a crash could not be
-//! resolved as a failed start. When the severity rises, the alert with the lower one is not sent any more
-//! and ends by itself after Alertmanager's `resolve_timeout`.
+//! resolved as a failed start. When the severity rises, an alert with the higher one joins those before, and
+//! all of them end together: that something became worse is never told as the end of something.
 //!
 //! `endsAt` stands only in an incident's end. An occurrence has none: Alertmanager would not tell an alert
 //! that is over when it arrives.
@@ -40,7 +40,8 @@ struct Alert {
 /// # Errors
 /// When it cannot be written as JSON, which no notice does.
 pub fn json(notice: &Notice, showing: &Showing) -> Result<String, String> {
-    let mut alerts: Vec<Alert> = notice.items.iter().map(|item| alert(notice, item, showing)).collect();
+    let of = |item| severities(item).map(|severity| alert(notice, item, severity, showing)).collect::<Vec<_>>();
+    let mut alerts: Vec<Alert> = notice.items.iter().flat_map(of).collect();
     if notice.purpose == Purpose::Test {
         alerts = vec![test(notice)];
     }
@@ -51,7 +52,7 @@ fn test(notice: &Notice) -> Alert {
     let labels = [
         ("alertname", "TaskmasterTest".to_owned()),
         ("host", value(&notice.host)),
-        ("severity", severity(notice.severity).to_owned()),
+        ("severity", word(notice.severity).to_owned()),
     ];
     let annotations = [("summary", words::subject(notice))];
     Alert {
@@ -62,14 +63,21 @@ fn test(notice: &Notice) -> Alert {
     }
 }
 
-fn alert(notice: &Notice, item: &Item, showing: &Showing) -> Alert {
+/// From the one that was told first to the one that it has now.
+fn severities(item: &Item) -> impl Iterator<Item = Severity> {
+    let (worst, first) = (item.severity, item.first_severity.unwrap_or(item.severity));
+    let all = [Severity::Info, Severity::Notice, Severity::Warning, Severity::Err, Severity::Crit];
+    all.into_iter().filter(move |severity| (worst..=first.max(worst)).contains(severity))
+}
+
+fn alert(notice: &Notice, item: &Item, severity: Severity, showing: &Showing) -> Alert {
     let kind = item.event.kind.name();
     let labels = [
         ("alertname", Some(if item.program.is_some() { "TaskmasterProgram".to_owned() } else { camel(kind) })),
         ("program", item.program.as_ref().map(ToString::to_string)),
         ("group", item.group_name.as_deref().map(value)),
         ("host", Some(value(&notice.host))),
-        ("severity", Some(severity(item.severity).to_owned())),
+        ("severity", Some(word(severity).to_owned())),
         ("kind", item.program.is_none().then(|| kind.to_owned())),
     ];
     let annotations = [
@@ -96,7 +104,7 @@ fn present<const N: usize>(pairs: [(&'static str, Option<String>); N]) -> BTreeM
 }
 
 /// The words that Alertmanager's users route by.
-fn severity(severity: Severity) -> &'static str {
+fn word(severity: Severity) -> &'static str {
     match severity {
         Severity::Crit => "critical",
         Severity::Err => "error",
@@ -157,6 +165,19 @@ mod tests {
         let over = &alerts(&notice(Purpose::Recovery, vec![over]))[0];
         assert_eq!(over["labels"], labels);
         assert_eq!(over["endsAt"], "2026-11-20T08:24:03.123Z");
+    }
+
+    #[test]
+    fn what_becomes_worse_keeps_the_alert_it_has_until_both_end() {
+        let severities = |item: Item| {
+            let alerts = alerts(&notice(Purpose::Problem, vec![item]));
+            let of = |alert: &Value| (alert["labels"]["severity"].clone(), alert["endsAt"].is_null());
+            alerts.as_array().expect("alerts").iter().map(of).collect::<Vec<_>>()
+        };
+        let risen = |item: Item| Item { severity: Severity::Crit, first_severity: Some(Severity::Err), ..item };
+        assert_eq!(severities(risen(crash("web"))), [(json!("error"), true), (json!("critical"), true)]);
+        assert_eq!(severities(risen(recovered("web"))), [(json!("error"), false), (json!("critical"), false)]);
+        assert_eq!(severities(Item { severity: Severity::Crit, ..crash("web") }), [(json!("critical"), true)]);
     }
 
     #[test]

@@ -19,9 +19,10 @@ pub struct Part {
     pub item: Item,
 }
 
-/// The purpose of an item of an incident.
-pub fn purpose_of(need: Option<Need>) -> Purpose {
+/// The purpose of an item of an incident. A reminder that falls together with more of the same stays one.
+pub fn purpose_of(need: Option<Need>, is_reminder: bool) -> Purpose {
     match need {
+        Some(Need::More) if is_reminder => Purpose::Reminder,
         Some(Need::Problem | Need::More) => Purpose::Problem,
         Some(Need::Flapping) => Purpose::Flapping,
         Some(Need::Recovery) => Purpose::Recovery,
@@ -58,9 +59,13 @@ impl Digest {
         self.0.iter().map(|part| part.purpose).min_by_key(|purpose| urgency(*purpose)).unwrap_or(Purpose::Occurrence)
     }
 
-    /// The only incident.
-    pub fn only(&self) -> Option<&Subject> {
-        if let [Part { source: Source::Incident(subject), .. }] = self.0.as_slice() { Some(subject) } else { None }
+    /// The incidents, if there is nothing else in it.
+    pub fn incidents(&self) -> Option<Vec<&Subject>> {
+        let subjects = self.0.iter().map(|part| match &part.source {
+            Source::Incident(subject) => Some(subject),
+            Source::Occurrence(_) => None,
+        });
+        subjects.collect()
     }
 
     /// Each source, and whether it is shown.

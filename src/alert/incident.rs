@@ -16,7 +16,7 @@ pub use self::telling::Need;
 use self::telling::{REMINDERS_MAX, Told};
 use super::deadline::Deadline;
 use super::members::{Members, Role};
-use super::notice::{End, Ended, Output};
+use super::notice::{End, Ended, Flaps, Output};
 use super::silence::Silences;
 use crate::model::event::{Event, Kind, Severity, wall_time};
 use crate::model::id::{ProcessId, ProgramName};
@@ -78,6 +78,9 @@ pub struct Incident {
     pub ended: Option<Ended>,
     /// Until when nothing may change for it to have settled.
     flapping: Option<Deadline>,
+    /// What made it flap: the count is of the incidents before this one.
+    #[serde(default)]
+    flaps: Option<Flaps>,
     told: Option<Told>,
     due: Option<Deadline>,
     quiet_until: Option<Deadline>,
@@ -111,6 +114,7 @@ impl Incident {
             in_shutdown,
             ended: None,
             flapping: None,
+            flaps: None,
             told: None,
             due: None,
             quiet_until: None,
@@ -218,18 +222,20 @@ impl Incident {
         self.output = Some(cut(output, lines));
     }
 
-    /// When it was heard of last, and how many bytes of JSON its output takes.
-    pub fn weight(&self) -> (WallTime, usize) {
+    /// When it was heard of last, how many bytes of JSON its output takes, and its id.
+    pub fn weight(&self) -> (WallTime, usize, &str) {
         let lines = self.output.iter().flat_map(|output| &output.lines);
-        (self.last_at, lines.map(|line| encoded(line) + 3).sum())
+        (self.last_at, lines.map(|line| encoded(line) + 3).sum(), &self.id)
     }
 
     pub fn forget_output(&mut self) {
         self.output = None;
     }
 
-    /// It comes and goes.
-    pub fn flap(&mut self, timing: &Timing, now: Moment) {
+    /// It comes and goes. `flaps`: all that counts for it by now, `root`: the thread in which it is told.
+    pub fn flap(&mut self, flaps: Option<Flaps>, root: Option<String>, timing: &Timing, now: Moment) {
+        self.flaps = flaps.map(|flaps| Flaps { count: flaps.count.saturating_sub(self.count), ..flaps });
+        self.root = self.root.take().or(root);
         self.flapping = Some(Deadline::after(now, timing.flap_clear));
         self.schedule(timing, now);
     }

@@ -93,7 +93,12 @@ fn overview(page: &mut Page, notice: &Notice) {
             Some(how) => format!("{how} after {}", human(words::length(item))),
             None => why,
         };
-        page.line(&format!("  {:<width$}  {how}, {}", words::name(item), words::times(item)));
+        let since = match words::finished(item) {
+            Some(_) => String::new(),
+            None => format!(" since {}", rfc3339_millis(item.started_at)),
+        };
+        let still = if item.goes_on { "still: " } else { "" };
+        page.line(&format!("  {:<width$}  {still}{how}, {}{since}", words::name(item), words::times(item)));
     }
     if notice.more_items > 0 {
         page.line(&format!("  and {} more, for which there is no room here", notice.more_items));
@@ -119,6 +124,7 @@ fn details(page: &mut Page, item: &Item, showing: &Showing, sent_at: WallTime) {
         ("retry", facts.attempt.map(|attempt| retry(attempt, facts.tries_max))),
         ("now", now(item)),
         ("count", count(item)),
+        ("flapping", item.flaps.as_ref().map(|_| words::flaps(item))),
         ("processes", Some(&item.processes).filter(|all| all.len() > 1).map(|all| value(&all.join(", ")))),
         ("over since", item.ended.as_ref().map(|ended| over(item, ended.at, sent_at))),
     ]);
@@ -179,6 +185,10 @@ fn output(page: &mut Page, item: &Item, showing: &Showing) {
     let Some(output) = &item.output else { return };
     let lines = showing.safe(output, LINE_MAX - 8);
     if lines.is_empty() {
+        if output.is_cut && !showing.is_nothing() {
+            page.line("");
+            page.line("Its last line is too long to be shown whole, and may hold what `redact` keeps back.");
+        }
         return;
     }
     page.line("");

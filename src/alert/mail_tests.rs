@@ -86,12 +86,20 @@ fn a_digest_has_a_line_for_each_and_details_of_the_first() {
     digest.items.push(recovered("db"));
     (digest.more_items, digest.dropped) = (9, 1);
     let text = text(&digest);
-    assert!(text.contains("  p29  signal SEGV (core dumped), 1 crash\n"), "{text}");
+    assert!(text.contains("  p29  signal SEGV (core dumped), 1 crash since 2026-11-20T08:12:03.123Z\n"), "{text}");
     assert!(text.contains("  db   recovered after 12m, 7 crashes\n"), "{text}");
     assert!(text.contains("  and 9 more, for which there is no room here\n"), "{text}");
     assert!(text.contains("Of 21 of them the details are in the event log.\n"), "{text}");
     assert!(text.contains("Before this, 1 message had to be dropped;"), "{text}");
     assert_eq!(text.matches("To look closer:").count(), FULL_MAX);
+}
+
+#[test]
+fn a_test_has_a_text_of_its_own() {
+    let text = text(&notice(Purpose::Test, Vec::new()));
+    let words = "If you can read this, alerts reach you on this channel. Nothing is wrong.";
+    let head = format!("Test message from Taskmaster on h1.\nWritten at 2026-11-20T08:12:13.123Z.\n{words}\n\n-- \n");
+    assert!(text.starts_with(&head), "{text}");
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn go_on(known: &mut Item, later: Item) {
     known.state = later.state.or(known.state);
     known.output = later.output.or(known.output.take());
     known.is_flapping = later.is_flapping;
+    known.flaps = later.flaps;
+    known.goes_on &= later.goes_on;
+    known.first_severity = known.first_severity.or(later.first_severity);
     known.ended = later.ended;
 }
 

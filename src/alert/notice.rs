@@ -29,8 +29,8 @@ pub struct Notice {
     pub items: Vec<Item>,
     /// Items beyond the bound.
     pub more_items: u64,
-    /// The id of the first notice of the incident, when this is a later one of just that incident: mails
-    /// make a thread of it.
+    /// The id of the first notice of all these incidents, when this is a later one of just them: mails make a
+    /// thread of it.
     pub root: Option<String>,
     /// Notices that were dropped on this channel since its last one.
     pub dropped: u64,
@@ -64,6 +64,9 @@ pub struct Item {
     pub program: Option<ProgramName>,
     pub group_name: Option<String>,
     pub severity: Severity,
+    /// As it was told first.
+    #[serde(default)]
+    pub first_severity: Option<Severity>,
     /// The worst event since the last notice, or the last bad one.
     pub event: Event,
     #[serde(with = "wall_time")]
@@ -81,7 +84,24 @@ pub struct Item {
     /// Last lines of standard error of the process that died.
     pub output: Option<Output>,
     pub is_flapping: bool,
+    /// While it flaps.
+    #[serde(default)]
+    pub flaps: Option<Flaps>,
+    /// It was told before, and has grown no worse since: only the counts may have.
+    #[serde(default)]
+    pub goes_on: bool,
     pub ended: Option<Ended>,
+}
+
+/// What makes it flapping: incidents of one program within `flap_window`, this one too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Flaps {
+    pub incidents: u64,
+    /// Bad events of all of them.
+    pub count: u64,
+    /// When the first of them began.
+    #[serde(with = "wall_time")]
+    pub since: WallTime,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

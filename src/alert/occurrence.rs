@@ -146,6 +146,9 @@ impl Occurrence {
             state: self.event.facts.to,
             output: None,
             is_flapping: false,
+            first_severity: None,
+            flaps: None,
+            goes_on: false,
             ended: Some(Ended { at: self.last_at, how: End::Momentary }),
         }
     }

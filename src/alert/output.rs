@@ -29,6 +29,10 @@ impl Showing {
         Self { lines: 0, redact: Ok(Vec::new()) }
     }
 
+    pub fn is_nothing(&self) -> bool {
+        self.lines == 0
+    }
+
     /// The lines that may be shown, as the program wrote them, without what is secret.
     ///
     /// A pattern that is none keeps everything back: what it should have hidden is unknown. Where the

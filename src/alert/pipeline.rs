@@ -75,6 +75,8 @@ pub struct Pipeline {
     pub(super) supervisor: Supervisor,
     /// A notice was made here once.
     pub(super) has_told: bool,
+    /// Something of what is saved differs from what it was at the last [`Pipeline::take_changed`].
+    is_changed: bool,
 }
 
 impl Pipeline {
@@ -90,11 +92,13 @@ impl Pipeline {
             dropped: 0,
             supervisor: Supervisor::Unknown,
             has_told: false,
+            is_changed: false,
         }
     }
 
     /// The channel's settings from now on, and all programs that are configured: the incidents of others end.
     pub fn configure(&mut self, channel: &Channel, programs: &[ProgramName], now: Moment, wall: WallTime) {
+        self.is_changed = true;
         self.channel = channel.clone();
         let known: BTreeSet<&ProgramName> = programs.iter().collect();
         let is_gone = |subject: &Subject| matches!(subject, Subject::Program(name) if !known.contains(name));
@@ -106,6 +110,7 @@ impl Pipeline {
 
     /// Another channel is no longer configured: that it fails is over.
     pub fn forget_channel(&mut self, name: &ChannelName, now: Moment, wall: WallTime) {
+        self.is_changed = true;
         let subject = Subject::Channel(name.clone());
         if let Some(incident) = self.incidents.get_mut(&subject) {
             incident.remove(&self.channel.timing, now, wall);
@@ -155,9 +160,11 @@ impl Pipeline {
             _ if matches!(before, Supervisor::Stopping | Supervisor::Stopped) => before,
             _ => Supervisor::Running,
         };
+        self.is_changed |= self.supervisor != before;
         if event.kind != Kind::SupervisorStarted {
             return false;
         }
+        self.is_changed = true;
         let open = self.open_incidents();
         self.incidents.values_mut().for_each(Incident::supervisor_restarted);
         let unclean = matches!(before, Supervisor::Running | Supervisor::Stopping);
@@ -186,6 +193,7 @@ impl Pipeline {
             self.beyond(seen, now, wall);
             return Wish::default();
         }
+        self.is_changed = true;
         let in_shutdown = self.supervisor == Supervisor::Stopping;
         let timing = &self.channel.timing;
         let incident = self.incidents.entry(subject.clone()).or_insert_with(|| {
@@ -201,9 +209,13 @@ impl Pipeline {
         }
         if opens && (self.openings.len() < OPENINGS_MAX || self.openings.contains_key(&subject)) {
             let openings = self.openings.entry(subject.clone()).or_insert_with(|| Openings::new(subject.clone()));
-            if openings.add(timing, now) && seen.event.kind != Kind::ProcessFatal {
-                incident.flap(timing, now);
+            let flaps = openings.add(seen.event.time, timing, now) && seen.event.kind != Kind::ProcessFatal;
+            openings.count();
+            if flaps {
+                incident.flap(openings.flaps(), openings.root.clone(), timing, now);
             }
+        } else if let Some(openings) = self.openings.get_mut(&subject) {
+            openings.count();
         }
         if was_flapping && !incident.is_flapping() {
             self.openings.remove(&subject);
@@ -215,6 +227,7 @@ impl Pipeline {
     fn observe(&mut self, subject: &Subject, seen: Seen, now: Moment) {
         let in_shutdown = self.supervisor == Supervisor::Stopping;
         let Some(incident) = self.incidents.get_mut(subject) else { return };
+        self.is_changed = true;
         let was_flapping = incident.is_flapping();
         incident.observe(seen, in_shutdown, &self.channel.timing, now);
         if was_flapping && !incident.is_flapping() {
@@ -246,6 +259,7 @@ impl Pipeline {
         now: Moment,
         wall: WallTime,
     ) {
+        self.is_changed = true;
         let id = || self.ids.next(wall);
         let new = || Occurrence::new(id(), key.clone(), group_name, recipients, seen);
         let occurrence = self.occurrences.entry(key.clone()).or_insert_with(new);
@@ -257,18 +271,26 @@ impl Pipeline {
         let lines = output_lines(&self.channel);
         if let Some(incident) = self.incidents.get_mut(&Subject::Program(process.program.clone())) {
             incident.take_output(process, output, lines);
+            self.is_changed = true;
         }
     }
 
     /// Notices of this channel were dropped: the next one says so.
     pub fn dropped(&mut self, notices: u64) {
+        self.is_changed = true;
         self.dropped = self.dropped.saturating_add(notices);
     }
 
     /// The supervisor ends: the next `tick` makes what waits for company, unless there is no token.
     pub fn hurry(&mut self, now: Moment) {
+        self.is_changed = true;
         self.incidents.values_mut().for_each(|incident| incident.hurry(now));
         self.occurrences.values_mut().for_each(|occurrence| occurrence.hurry(now));
+    }
+
+    /// Whether there is something new to be saved since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
     }
 
     pub fn open_incidents(&self) -> usize {

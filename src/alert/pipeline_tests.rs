@@ -6,6 +6,7 @@ use super::notice::{End, Output};
 use super::pipeline::INCIDENTS_MAX;
 use super::saved::Saved;
 use super::simulation::{Simulation, about, email, name, rule, webhook};
+use crate::alert::notice::Purpose;
 use crate::model::event::Kind::{self, *};
 use crate::model::event::{Facts, Severity};
 use crate::model::id::ProcessId;
@@ -108,6 +109,33 @@ fn reminders_come_at_their_times_and_then_no_more() {
 }
 
 #[test]
+fn a_reminder_that_falls_together_with_more_of_the_same_stays_one() {
+    let mut sim = Simulation::timed(|timing| {
+        timing.remind_after = vec![std::time::Duration::from_secs(30 * 60)];
+        timing.rate_limit.burst = 100;
+    });
+    for minute in 0..=31 {
+        sim.at(60 * minute, "web", &[ProcessCrashed, ProcessBackoff]);
+    }
+    let (_, first) = &sim.notices[0];
+    assert!(!first.items[0].goes_on);
+    let reminder = sim.notices.iter().find(|(_, notice)| notice.purpose == Purpose::Reminder).expect("a reminder");
+    assert!((1800..1830).contains(&reminder.0), "{:?}", sim.told());
+    let later = &sim.notices[1..];
+    assert!(later.iter().all(|(_, notice)| notice.items[0].goes_on && notice.root.as_ref() == Some(&first.id)));
+}
+
+#[test]
+fn a_digest_of_one_thread_goes_on_in_it_also_when_one_of_it_recovers() {
+    let mut sim = Simulation::timed(|timing| timing.remind_after = vec![std::time::Duration::from_secs(30 * 60)]);
+    sim.at(0, "web", &[ProcessFatal]);
+    sim.at(1, "db", &[ProcessFatal]);
+    sim.until(1900);
+    let roots: Vec<_> = sim.notices.iter().map(|(_, notice)| (notice.items.len(), notice.root.as_ref())).collect();
+    assert_eq!(roots, [(2, None), (2, Some(&sim.notices[0].1.id))]);
+}
+
+#[test]
 fn the_last_try_is_told_also_when_the_crashes_before_it_were() {
     let mut sim = Simulation::mail();
     sim.at(0, "web", &[ProcessCrashed, ProcessBackoff]);
@@ -205,6 +233,10 @@ fn what_comes_and_goes_is_told_as_flapping_once_and_its_recovery_when_it_has_set
     let told = sim.told();
     assert_eq!(told[8..], ["250 Flapping web+1/1", "1451 Recovery web+10/11 Recovered"], "{told:?}");
     assert!(sim.notices[8].1.items[0].is_flapping && !sim.notices[9].1.items[0].is_flapping);
+    let flaps = sim.notices[8].1.items[0].flaps.as_ref().expect("it says what makes it flap");
+    assert_eq!((flaps.incidents, flaps.count), (5, 5), "all of the window");
+    assert_eq!(sim.notices[8].1.root.as_ref(), Some(&sim.notices[0].1.id), "in the thread of the first of them");
+    assert_eq!(sim.notices[9].1.root, sim.notices[8].1.root);
 }
 
 #[test]

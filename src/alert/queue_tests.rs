@@ -42,6 +42,9 @@ fn entry_of(n: u64, severity: Severity) -> Entry {
         state: None,
         output: None,
         is_flapping: false,
+        first_severity: None,
+        flaps: None,
+        goes_on: false,
         ended: None,
     };
     Entry::new(Notice {

@@ -49,6 +49,9 @@ pub fn crash(program: &str) -> Item {
         state: Some(State::Running),
         output: Some(Output { lines: vec!["one".to_owned(), "two\x1b[2J".to_owned()], is_cut: true }),
         is_flapping: false,
+        first_severity: None,
+        flaps: None,
+        goes_on: false,
         ended: None,
     }
 }

@@ -5,9 +5,11 @@
 //! longer than the configuration's longest, and nonsense is refused in words.
 #![forbid(unsafe_code)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::bucket::Bucket;
 use super::deadline::Deadline;
@@ -16,13 +18,13 @@ use super::incident::Incident;
 use super::occurrence::Occurrence;
 use super::pipeline::{INCIDENTS_MAX, OPENINGS_MAX, Pipeline, Supervisor};
 use crate::model::notify::Timing;
-use crate::model::time::Moment;
+use crate::model::time::{Moment, WallTime};
 
 pub const VERSION: u32 = 1;
 /// How much output is saved of all incidents of a channel, in bytes: that of those that were heard of last.
 const OUTPUTS_MAX: usize = 1 << 20;
 
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Saved {
     pub version: u32,
     incidents: Vec<Incident>,
@@ -68,18 +70,6 @@ impl Saved {
         Ok(())
     }
 
-    fn bound_outputs(&mut self) {
-        let mut incidents: Vec<&mut Incident> = self.incidents.iter_mut().collect();
-        incidents.sort_by_key(|incident| std::cmp::Reverse(incident.weight().0));
-        let mut sum = 0;
-        for incident in incidents {
-            sum += incident.weight().1;
-            if sum > OUTPUTS_MAX {
-                incident.forget_output();
-            }
-        }
-    }
-
     fn each_deadline(&mut self, change: &mut dyn FnMut(&mut Deadline)) {
         self.incidents.iter_mut().for_each(|incident| incident.each_deadline(change));
         self.occurrences.iter_mut().for_each(|occurrence| occurrence.each_deadline(change));
@@ -102,22 +92,77 @@ fn longest(timing: &Timing) -> Duration {
     waits.into_iter().chain(timing.remind_after.iter().copied()).max().unwrap_or_default()
 }
 
+/// A pipeline as it is to be on disk before the events so far are acknowledged; [`Saved`] reads it. Of what
+/// it holds only one incident at a time is copied.
+pub struct Saving<'p> {
+    pipeline: &'p Pipeline,
+    now: Moment,
+}
+
+impl Serialize for Saving<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (pipeline, suspend) = (self.pipeline, &mut |deadline: &mut Deadline| deadline.suspend(self.now));
+        let mut saved = serializer.serialize_struct("Saved", 8)?;
+        saved.serialize_field("version", &VERSION)?;
+        saved.serialize_field("incidents", &Incidents(pipeline, self.now))?;
+        saved.serialize_field("occurrences", &Each(&pipeline.occurrences, self.now, Occurrence::each_deadline))?;
+        saved.serialize_field("openings", &Each(&pipeline.openings, self.now, Openings::each_deadline))?;
+        let mut buckets: Vec<(&Vec<String>, Bucket)> =
+            pipeline.buckets.iter().map(|(to, bucket)| (to, bucket.clone())).collect();
+        buckets.iter_mut().for_each(|(_, bucket)| bucket.each_deadline(suspend));
+        saved.serialize_field("buckets", &buckets)?;
+        saved.serialize_field("dropped", &pipeline.dropped)?;
+        saved.serialize_field("supervisor", &pipeline.supervisor)?;
+        saved.serialize_field("has_told", &pipeline.has_told)?;
+        saved.end()
+    }
+}
+
+/// The incidents, each with its waits suspended; output only with those that were heard of last.
+struct Incidents<'p>(&'p Pipeline, Moment);
+
+impl Serialize for Incidents<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(pipeline, now) = self;
+        let mut latest: Vec<(WallTime, usize, &str)> = pipeline.incidents.values().map(Incident::weight).collect();
+        latest.sort_by_key(|(heard, ..)| std::cmp::Reverse(*heard));
+        let mut room = OUTPUTS_MAX;
+        let fits = |(_, weight, id): (WallTime, usize, _)| {
+            room = room.checked_sub(weight)?;
+            Some(id)
+        };
+        let with_output: BTreeSet<&str> = latest.into_iter().map_while(fits).collect();
+        serializer.collect_seq(pipeline.incidents.values().map(|incident| {
+            let mut incident = incident.clone();
+            if !with_output.contains(incident.weight().2) {
+                incident.forget_output();
+            }
+            incident.each_deadline(&mut |deadline| deadline.suspend(*now));
+            incident
+        }))
+    }
+}
+
+/// The values alone, each with its waits suspended.
+struct Each<'m, K, V>(&'m BTreeMap<K, V>, Moment, EachDeadline<V>);
+
+type EachDeadline<V> = fn(&mut V, &mut dyn FnMut(&mut Deadline));
+
+impl<K, V: Clone + Serialize> Serialize for Each<'_, K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(map, now, each_deadline) = self;
+        serializer.collect_seq(map.values().map(|value| {
+            let mut value = value.clone();
+            each_deadline(&mut value, &mut |deadline| deadline.suspend(*now));
+            value
+        }))
+    }
+}
+
 impl Pipeline {
     /// What is to be on disk before the events so far are acknowledged.
-    pub fn save(&self, now: Moment) -> Saved {
-        let mut saved = Saved {
-            version: VERSION,
-            incidents: self.incidents.values().cloned().collect(),
-            occurrences: self.occurrences.values().cloned().collect(),
-            openings: self.openings.values().cloned().collect(),
-            buckets: self.buckets.iter().map(|(to, bucket)| (to.clone(), bucket.clone())).collect(),
-            dropped: self.dropped,
-            supervisor: self.supervisor,
-            has_told: self.has_told,
-        };
-        saved.each_deadline(&mut |deadline| deadline.suspend(now));
-        saved.bound_outputs();
-        saved
+    pub fn save(&self, now: Moment) -> Saving<'_> {
+        Saving { pipeline: self, now }
     }
 
     /// Goes on where a pipeline of this channel was; before its first event.

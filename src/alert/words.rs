@@ -44,38 +44,82 @@ fn about_one(purpose: Purpose, item: &Item, host: &str) -> String {
     }
     let why = cause(&item.event).map(|cause| format!(": {cause}")).unwrap_or_default();
     match purpose {
-        Purpose::Reminder => format!("Still failing: {name} on {host}{why}, {many}"),
-        Purpose::Flapping => format!("{name} flapping on {host}{why}, {many}"),
-        Purpose::Problem | Purpose::Recovery | Purpose::Occurrence | Purpose::Test => {
+        Purpose::Flapping => format!("{name} flapping on {host}{why}, {}", flaps(item)),
+        Purpose::Problem | Purpose::Reminder if purpose == Purpose::Reminder || item.goes_on => {
+            format!("Still failing: {name} on {host} since {}{why}, {many}", minute(item.started_at))
+        }
+        _ => {
             let often = if item.count > 1 { format!(", {many}") } else { String::new() };
             format!("{} on {host}{why}{often}", headline(item))
         }
     }
 }
 
+/// `3 incidents with 5 crashes in 4m`.
+pub fn flaps(item: &Item) -> String {
+    let Some(flaps) = &item.flaps else { return times(item) };
+    let incidents = counted(flaps.incidents, "incident");
+    let events = counted(flaps.count, noun(item.event.kind));
+    format!("{incidents} with {events} in {}", human(between(flaps.since, item.last_at)))
+}
+
+/// What is new comes first, then what goes on, then what is over.
 fn about_many(notice: &Notice, host: &str) -> String {
-    let finished = notice.items.iter().filter(|item| finished(item).is_some()).count();
-    let open = notice.items.len() - finished;
+    let (over, open): (Vec<&Item>, Vec<&Item>) = notice.items.iter().partition(|item| finished(item).is_some());
     let all_programs = notice.items.iter().all(|item| item.program.is_some());
     let thing = if all_programs { "program" } else { "problem" };
     let more = usize::try_from(notice.more_items).unwrap_or(usize::MAX);
-    let number = |of: usize| {
-        let all = of.saturating_add(more);
-        format!("{all} {thing}{}", if all == 1 { "" } else { "s" })
+    let all = |of: &[&Item]| of.len().saturating_add(more);
+    let number = |of: usize| format!("{of} {thing}{}", if of == 1 { "" } else { "s" });
+    if open.is_empty() {
+        return format!("{} {} on {host}: {}", number(all(&over)), ended_how(&over), names(&over, more > 0));
+    }
+    let goes_on = |item: &&Item| item.goes_on || notice.purpose == Purpose::Reminder;
+    let (still, new): (Vec<&Item>, Vec<&Item>) = open.iter().copied().partition(goes_on);
+    let mut text = match notice.purpose {
+        Purpose::Occurrence => format!("{} events on {host}: {}", all(&open), names(&open, more > 0)),
+        Purpose::Flapping if still.is_empty() => {
+            format!("{} flapping on {host}: {}", number(all(&new)), names(&new, more > 0))
+        }
+        _ if new.is_empty() => {
+            let since = still.iter().map(|item| item.started_at).min().unwrap_or(notice.made_at);
+            let names = names(&still, more > 0);
+            format!("Still failing: {} on {host} since {}: {names}", number(all(&still)), minute(since))
+        }
+        _ => format!("{} failing on {host}: {}", number(all(&new)), names(&new, more > 0)),
     };
-    let what = match notice.purpose {
-        _ if open == 0 => format!("{} recovered", number(finished)),
-        Purpose::Reminder => format!("Still failing: {}", number(open)),
-        Purpose::Flapping => format!("{} flapping", number(open)),
-        Purpose::Occurrence => format!("{} events", notice.items.len().saturating_add(more)),
-        _ if finished > 0 => format!("{} failing, {finished} recovered", number(open)),
-        _ => format!("{} failing", number(open)),
-    };
-    let listed = notice.items.iter().filter(|item| open == 0 || self::finished(item).is_none());
-    let names: Vec<String> = listed.map(name).collect();
-    let rest = if names.len() > NAMES_MAX || more > 0 { ", …" } else { "" };
-    let names = names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
-    format!("{what} on {host}: {names}{rest}")
+    if !new.is_empty() && !still.is_empty() {
+        text.push_str(&format!("; {} still failing", still.len()));
+    }
+    if !over.is_empty() {
+        text.push_str(&format!("; {} {}", names(&over, false), ended_how(&over)));
+    }
+    text
+}
+
+/// The first names.
+fn names(items: &[&Item], are_more: bool) -> String {
+    let rest = if items.len() > NAMES_MAX || are_more { ", …" } else { "" };
+    let names: Vec<String> = items.iter().take(NAMES_MAX).map(|item| name(item)).collect();
+    format!("{}{rest}", names.join(", "))
+}
+
+/// One word for the ends of all these.
+fn ended_how(items: &[&Item]) -> &'static str {
+    let how = |item: &&Item| item.ended.as_ref().map(|ended| ended.how);
+    let first = items.first().and_then(how);
+    match first.filter(|_| items.iter().all(|item| how(item) == first)) {
+        Some(End::Recovered) => "recovered",
+        Some(End::Stopped) => "stopped",
+        Some(End::Exited) => "exited as expected",
+        Some(End::Removed) => "removed from the configuration",
+        Some(End::Momentary) | None => "no longer failing",
+    }
+}
+
+/// `2026-11-20 08:12 UTC`.
+fn minute(time: WallTime) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Foreign text on one line, cut and safe.

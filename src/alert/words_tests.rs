@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::alert::notice::Ended;
+use crate::alert::notice::{Ended, Flaps};
 use crate::alert::samples::{at, crash, event, notice, recovered};
 use crate::model::event::Facts;
 use crate::model::stage::Stage;
@@ -10,10 +10,16 @@ use crate::model::stage::Stage;
 fn a_subject_says_what_where_and_why() {
     let one = |purpose, item| subject(&notice(purpose, vec![item]));
     assert_eq!(one(Purpose::Problem, crash("web")), "web crashed on h1: signal SEGV (core dumped)");
+    let still = "Still failing: web on h1 since 2026-11-20 08:12 UTC: signal SEGV (core dumped), 17 crashes";
     let more = Item { count: 17, new: 5, ..crash("web") };
     assert_eq!(one(Purpose::Problem, more.clone()), "web crashed on h1: signal SEGV (core dumped), 17 crashes");
-    assert_eq!(one(Purpose::Reminder, more.clone()), "Still failing: web on h1: signal SEGV (core dumped), 17 crashes");
-    assert_eq!(one(Purpose::Flapping, more), "web flapping on h1: signal SEGV (core dumped), 17 crashes");
+    assert_eq!(one(Purpose::Reminder, more.clone()), still);
+    assert_eq!(one(Purpose::Problem, Item { goes_on: true, ..more.clone() }), still, "only the count grew");
+    let flaps = Some(Flaps { incidents: 3, count: 19, since: at(-240) });
+    assert_eq!(
+        one(Purpose::Flapping, Item { flaps, ..more }),
+        "web flapping on h1: signal SEGV (core dumped), 3 incidents with 19 crashes in 4m"
+    );
     assert_eq!(one(Purpose::Recovery, recovered("web")), "web recovered on h1 after 12m (7 crashes)");
     assert_eq!(subject(&notice(Purpose::Test, Vec::new())), "Test message from Taskmaster on h1");
 }
@@ -42,9 +48,24 @@ fn a_digest_counts_all_and_names_the_first() {
     digest.more_items = 40;
     assert_eq!(subject(&digest), "44 programs failing on h1: web, db, cache, queue, …");
     let mixed = notice(Purpose::Problem, vec![crash("web"), recovered("db")]);
-    assert_eq!(subject(&mixed), "1 program failing, 1 recovered on h1: web");
+    assert_eq!(subject(&mixed), "1 program failing on h1: web; db recovered");
     let all = notice(Purpose::Recovery, vec![recovered("web"), recovered("db")]);
     assert_eq!(subject(&all), "2 programs recovered on h1: web, db");
+    let stopped = Item { ended: Some(Ended { at: at(60), how: End::Stopped }), ..crash("web") };
+    let mixed = notice(Purpose::Recovery, vec![stopped, recovered("db")]);
+    assert_eq!(subject(&mixed), "2 programs no longer failing on h1: web, db");
+}
+
+#[test]
+fn a_digest_names_what_is_new_before_what_goes_on_and_says_since_when_that_is() {
+    let old = |name: &str| Item { goes_on: true, count: 9, ..crash(name) };
+    let mut told = notice(Purpose::Problem, vec![old("d1"), old("d2"), crash("new"), recovered("once")]);
+    assert_eq!(subject(&told), "1 program failing on h1: new; 2 still failing; once recovered");
+    told.items.remove(2);
+    let still = "Still failing: 2 programs on h1 since 2026-11-20 08:12 UTC: d1, d2; once recovered";
+    assert_eq!(subject(&told), still);
+    told.purpose = Purpose::Reminder;
+    assert_eq!(subject(&told), still);
 }
 
 #[test]

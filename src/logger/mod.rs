@@ -247,8 +247,8 @@ impl Logger {
             ToLogger::Tail { tails, lines, follow } => {
                 self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;
             }
-            ToLogger::LastLines { tail, lines, bytes } => {
-                self.give_last_lines(tail, lines, bytes, only(descriptors, "LastLines")?)?;
+            ToLogger::LastBytes { tail, bytes } => {
+                self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
             }
             ToLogger::Drain => {
                 self.draining = true;

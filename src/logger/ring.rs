@@ -31,6 +31,10 @@ impl Ring {
         self.bytes.extend(kept);
     }
 
+    pub fn last_bytes(&self, count: usize) -> Vec<u8> {
+        self.bytes.iter().copied().skip(self.bytes.len().saturating_sub(count)).collect()
+    }
+
     /// The last `lines` lines, without the `newest` bytes. An unfinished line counts as one; one whose
     /// beginning is lost is given only when there is no other.
     pub fn last_lines(&self, lines: u32, newest: usize) -> Vec<u8> {

@@ -20,8 +20,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `1 added, 2 restarted`, or `nothing changed`.
-    pub fn counts(&self) -> String {
+    /// `1 added, 2 restarted, 3 unchanged`, or `nothing changed (3 unchanged)`; before it the other tables of the
+    /// configuration that have changed: `[notify] changed; 3 programs unchanged`.
+    pub fn counts(&self, tables: &[&str]) -> String {
         let parts: Vec<String> = [
             (self.added.len(), "added"),
             (self.removed.len(), "removed"),
@@ -32,10 +33,13 @@ impl Plan {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-        if parts.is_empty() {
-            format!("nothing changed ({} unchanged)", self.unchanged.len())
-        } else {
-            format!("{}, {} unchanged", parts.join(", "), self.unchanged.len())
-        }
+        let unchanged = self.unchanged.len();
+        let programs = match (parts.is_empty(), tables.is_empty()) {
+            (true, true) => format!("nothing changed ({unchanged} unchanged)"),
+            (true, false) => format!("{unchanged} program{} unchanged", if unchanged == 1 { "" } else { "s" }),
+            (false, _) => format!("{}, {unchanged} unchanged", parts.join(", ")),
+        };
+        let tables = tables.iter().map(|table| format!("{table} changed"));
+        tables.chain([programs]).collect::<Vec<_>>().join("; ")
     }
 }

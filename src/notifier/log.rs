@@ -19,8 +19,9 @@ use crate::protocol::notifier::FromNotifier;
 pub const WAITING_MAX: usize = 10_000;
 /// How often a failing file is tried without a new event.
 pub const RETRY: Duration = Duration::from_secs(1);
-/// How much of the end of the file is searched for what an earlier notifier wrote.
-const SEARCHED: u64 = 64 << 10;
+/// How much of the end of the file is searched for what an earlier notifier wrote: more than the events that
+/// the core sends without an acknowledgement.
+const SEARCHED: u64 = 512 << 10;
 /// About how much is written at once.
 const BATCH: usize = 256 << 10;
 /// And while the file fails: each new event tries it.
@@ -64,7 +65,7 @@ impl EventLog {
         self.retry
     }
 
-    /// Writes what waits, as far as it can; gives what is to be told to the core.
+    /// Writes what waits, as far as it can; gives what is to be told to the core, `Written` last.
     pub fn write(&mut self, now: Moment) -> Vec<FromNotifier> {
         let mut told = Vec::new();
         let mut written = None;

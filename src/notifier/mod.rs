@@ -1,8 +1,8 @@
 //! `taskmaster-notifier`: tells people what happened: every event on one line of the event log ([`log`]),
 //! where the supervisor was started ([`console`]), and as alerts on the configured channels ([`alerts`]).
 //!
-//! The main thread's loop: take what the core has sent, bring to disk what it means for alerts, write the
-//! event log, acknowledge. What is not acknowledged the core sends again to the next notifier. All that
+//! The main thread's loop: take what the core has sent, write the event log, bring to disk what it means for
+//! alerts, acknowledge. What is not acknowledged the core sends again to the next notifier. All that
 //! waits for others is done by a second thread ([`network`]). It decides nothing about programs and names
 //! no path.
 
@@ -91,6 +91,7 @@ pub fn run<N: alerts::Network>(
         poll.add(bell, Interest::Read).map_err(NotifierError::Io)?;
     }
     let mut log = EventLog::default();
+    let mut written = None;
     let mut console = Console::default();
     let mut alerts = Alerts::new(network, render, folders, now());
     channel.send(&FromNotifier::Ready, Vec::new()).map_err(NotifierError::Channel)?;
@@ -100,10 +101,14 @@ pub fn run<N: alerts::Network>(
         let due = log.retry().into_iter().chain(alerts.deadline()).min();
         poll.wait(due.map(|due| due.since(clock::now()))).map_err(NotifierError::Io)?;
         let heard = listen(&channel, &mut poll, &mut log, &mut console, &mut alerts);
-        // Also when the core is gone: its last events are the most wanted ones. The event log comes last,
-        // because with it they are acknowledged.
-        let mut told = alerts.turn(&mut poll, now());
-        told.extend(log.write(clock::now()));
+        // Also when the core is gone: its last events are the most wanted ones. The event log comes first: it
+        // waits for nothing that alerts have to bring to disk. Acknowledged is what both have.
+        let mut told = log.write(clock::now());
+        written = told.pop_if(|message| matches!(message, FromNotifier::Written { .. })).or(written);
+        told.extend(alerts.turn(&mut poll, now()));
+        if alerts.is_saved() {
+            told.extend(written.take());
+        }
         if alerts.network_is_gone() {
             return Err(NotifierError::Io(io::Error::other(Gone.to_string())));
         }

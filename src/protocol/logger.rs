@@ -37,9 +37,9 @@ pub enum ToLogger {
     Forget { tail: TailId },
     /// Serve this client from now on. Descriptor: its connection.
     Tail { tails: Vec<TailId>, lines: u32, follow: bool },
-    /// What an output had last to say, for an alert. Descriptor: the write end of a pipe, non-blocking; the
+    /// The last bytes of an output, for an alert. Descriptor: the write end of a pipe, non-blocking; the
     /// bytes lie in it when the logger has closed it.
-    LastLines { tail: TailId, lines: u32, bytes: u32 },
+    LastBytes { tail: TailId, bytes: u32 },
     /// Read what is in the pipes, write it, and say `Drained`.
     Drain,
 }

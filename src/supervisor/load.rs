@@ -2,11 +2,13 @@
 //! what it takes from the machine.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::{Config, Directories, Environment, Faults, Files};
 use crate::model::id::{ProcessId, Uid};
+use crate::model::notify::{Channel as AlertChannel, Email, MailTransport, Transport};
 use crate::model::program::Program;
 use crate::model::text::escaped;
 use crate::protocol::control::Channel;
@@ -155,11 +157,29 @@ fn worker_in_disguise(config: &Config, workers: &Uids) -> Option<String> {
     })
 }
 
-/// Users and groups that the system does not know, and programs that are in rules only: they may be made
-/// later, so this is a warning, and a failed start, or a rule without effect, if they are not.
+/// The program that is to take the mails is not there, or is none.
+fn missing_sendmail(channel: &AlertChannel) -> Option<String> {
+    let Transport::Email(Email { via: MailTransport::Sendmail(program), .. }) = &channel.transport else { return None };
+    let why = match std::fs::metadata(program) {
+        Err(error) => error.to_string(),
+        Ok(metadata) if !metadata.is_file() => "it is no file".to_owned(),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => "it is not executable".to_owned(),
+        Ok(_) => return None,
+    };
+    Some(format!(
+        "[notify.{}]: sendmail: {}: {why}; install it, or name another with `sendmail` or a `server`",
+        channel.name,
+        program.display()
+    ))
+}
+
+/// Users and groups that the system does not know, programs that are in rules only, and a sendmail that is not
+/// there: they may be made later, so this is a warning, and a failed start, a rule without effect, or a failing
+/// channel, if they are not.
 pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
     let (_, mut words) = authority::rules(&config.control, own);
     words.extend(authority::unknown_programs(config));
+    words.extend(config.notify.channels.iter().filter_map(missing_sendmail));
     for program in &config.programs {
         let exec = &program.exec;
         let Some(user) = &exec.user else { continue };

@@ -140,6 +140,7 @@ impl Core {
         let (old, new) = (&self.config.control, &config.control);
         let new_remember = config.supervisor.remember != self.config.supervisor.remember;
         let new_rights = (old.mode, &old.group) != (new.mode, &new.group);
+        let others = changed_tables(&self.config, &config);
         let old = std::mem::replace(&mut self.config, config);
         if new_remember {
             self.remember_from_now_on(self.config.supervisor.remember);
@@ -151,7 +152,7 @@ impl Core {
         if new_rights && let Err(words) = startup::set_socket_rights(&self.socket, &self.config.control) {
             self.record(Kind::ConfigRejected, Facts::message(words));
         }
-        let mut words = plan.counts();
+        let mut words = plan.counts(&others);
         if !plan.needs_restart.is_empty() {
             words.push_str(&format!("; takes a restart of the supervisor: {}", plan.needs_restart.join(", ")));
         }
@@ -176,4 +177,14 @@ impl Core {
             self.forget_process(&id);
         }
     }
+}
+
+/// The tables besides those of programs that differ.
+fn changed_tables(old: &Config, new: &Config) -> Vec<&'static str> {
+    let tables = [
+        ("[supervisor]", old.supervisor != new.supervisor),
+        ("[control]", old.control != new.control),
+        ("[notify]", old.notify != new.notify),
+    ];
+    tables.into_iter().filter(|(_, is_changed)| *is_changed).map(|(table, _)| table).collect()
 }

@@ -122,7 +122,7 @@ impl Permits {
             | ToLogger::Kept { .. }
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
-            | ToLogger::LastLines { .. }
+            | ToLogger::LastBytes { .. }
             | ToLogger::Tail { .. } => {}
         }
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::model::id::ProcessId;
-use crate::model::notify::{OUTPUT_BYTES_MAX, OUTPUT_LINES_MAX};
+use crate::model::notify::OUTPUT_BYTES_MAX;
 use crate::model::program::ErrorOutput;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
@@ -59,10 +59,8 @@ impl Core {
         let (read, write) = stdio::output_pipe().ok()?;
         stdio::set_nonblocking(&write, true).ok()?;
         let tail = self.output.tail(process, channel);
-        self.tell_logger((
-            ToLogger::LastLines { tail, lines: OUTPUT_LINES_MAX, bytes: OUTPUT_BYTES_MAX },
-            vec![Rc::new(write)],
-        ));
+        // One more than is shown: so the notifier sees whether there is more, and where a line begins.
+        self.tell_logger((ToLogger::LastBytes { tail, bytes: OUTPUT_BYTES_MAX + 1 }, vec![Rc::new(write)]));
         Some(read)
     }
 }

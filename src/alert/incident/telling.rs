@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::deadline::Deadline;
-use super::super::notice::Item;
+use super::super::notice::{Flaps, Item};
 use super::{Incident, Subject};
 use crate::model::event::Severity;
 use crate::model::notify::Timing;
@@ -39,6 +39,8 @@ pub(super) struct Told {
     pub(super) count: u64,
     pub(super) shown: u64,
     severity: Severity,
+    #[serde(default)]
+    first_severity: Option<Severity>,
     is_flapping: bool,
 }
 
@@ -101,6 +103,7 @@ impl Incident {
             program,
             group_name: self.group_name.clone(),
             severity: self.severity,
+            first_severity: self.told.as_ref().and_then(|told| told.first_severity),
             event: self.event.clone(),
             started_at: self.started_at,
             last_at: self.last_at,
@@ -110,8 +113,20 @@ impl Incident {
             state: self.state,
             output: self.output.clone(),
             is_flapping: self.is_flapping(),
+            flaps: self.flaps(),
+            goes_on: self.told.is_some() && matches!(self.need(), None | Some(Need::More)),
             ended: self.ended.clone(),
         }
+    }
+
+    fn flaps(&self) -> Option<Flaps> {
+        let flaps = self.flaps.as_ref().filter(|_| self.is_flapping())?;
+        Some(Flaps { count: flaps.count.saturating_add(self.count), ..flaps.clone() })
+    }
+
+    /// It is time for a reminder.
+    pub fn is_to_be_reminded(&self, now: Moment) -> bool {
+        self.ended.is_none() && self.reminders.front().is_some_and(|reminder| reminder.is_due(now))
     }
 
     /// A notice has told it: in an item (`shown`), or as one of more. Whether that was the last of it.
@@ -126,7 +141,8 @@ impl Incident {
         self.reminders.retain(|reminder| !reminder.is_due(now));
         let shown = if shown { self.count } else { before.map_or(0, |told| told.shown) };
         let (severity, is_flapping) = (self.severity, self.is_flapping());
-        self.told = Some(Told { count: self.count, shown, severity, is_flapping });
+        let first_severity = before.and_then(|told| told.first_severity).or(Some(severity));
+        self.told = Some(Told { count: self.count, shown, severity, first_severity, is_flapping });
         self.due = None;
         self.quiet_until = Some(Deadline::after(now, timing.group_interval));
         self.root.get_or_insert_with(|| notice.to_owned());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::bucket::Bucket;
 use super::super::digest::{Digest, Part, Source, purpose_of};
+use super::super::incident::Subject;
 use super::super::notice::{Notice, Purpose};
 use super::super::silence::Silences;
 use super::Pipeline;
@@ -27,11 +28,14 @@ impl Pipeline {
 
     /// What time and silences alone change.
     fn settle(&mut self, silences: &Silences, now: Moment) {
+        let kept = self.kept();
         for (subject, incident) in &mut self.incidents {
             incident.look_at(silences, now);
+            let before = (incident.ended.is_some(), incident.is_flapping());
             if incident.settle(&self.channel.timing, now) {
                 self.openings.remove(subject);
             }
+            self.is_changed |= before != (incident.ended.is_some(), incident.is_flapping());
         }
         self.incidents.retain(|_, incident| !incident.is_moot());
         for occurrence in self.occurrences.values_mut() {
@@ -41,6 +45,12 @@ impl Pipeline {
         self.openings.retain(|_, openings| !openings.is_over(now));
         let limit = self.channel.timing.rate_limit;
         self.buckets.retain(|_, bucket| !bucket.is_full(limit, now));
+        self.is_changed |= self.kept() != kept;
+    }
+
+    /// How many there are of everything that time alone removes.
+    fn kept(&self) -> [usize; 4] {
+        [self.incidents.len(), self.occurrences.len(), self.openings.len(), self.buckets.len()]
     }
 
     /// One notice to these recipients, if there is a token for it.
@@ -50,10 +60,11 @@ impl Pipeline {
         if !bucket.take(limit, now) {
             return None;
         }
+        self.is_changed = true;
         let id = self.ids.next(wall);
         let digest = Digest::new(self.parts(&recipients, now));
         let purpose = digest.purpose();
-        let root = digest.only().and_then(|subject| self.incidents.get(subject)?.root.clone());
+        let root = digest.incidents().and_then(|subjects| self.common_root(&subjects));
         for (source, shown) in digest.sources() {
             self.tell(source, &id, shown, now);
         }
@@ -74,6 +85,13 @@ impl Pipeline {
         })
     }
 
+    /// The thread of all these incidents, if there is just one.
+    fn common_root(&self, subjects: &[&Subject]) -> Option<String> {
+        let root = |subject: &Subject| self.incidents.get(subject)?.root.as_ref();
+        let first = root(subjects.first()?)?;
+        subjects.iter().all(|subject| root(subject) == Some(first)).then(|| first.clone())
+    }
+
     /// What is due for these recipients, and what is new for them.
     fn parts(&self, recipients: &[String], now: Moment) -> Vec<Part> {
         let incidents = self
@@ -82,7 +100,7 @@ impl Pipeline {
             .filter(|incident| incident.recipients == recipients && (incident.is_ready(now) || incident.may_join(now)))
             .map(|incident| Part {
                 source: Source::Incident(incident.subject.clone()),
-                purpose: purpose_of(incident.need()),
+                purpose: purpose_of(incident.need(), incident.is_to_be_reminded(now)),
                 item: incident.item(),
             });
         let occurrences = self
@@ -102,8 +120,14 @@ impl Pipeline {
         let timing = &self.channel.timing;
         match source {
             Source::Incident(subject) => {
-                let incident = self.incidents.get_mut(subject);
-                if incident.is_some_and(|incident| incident.tell(notice, shown, timing, now)) {
+                let Some(incident) = self.incidents.get_mut(subject) else { return };
+                let is_over = incident.tell(notice, shown, timing, now);
+                if let Some(openings) = self.openings.get_mut(subject)
+                    && openings.root.is_none()
+                {
+                    openings.root.clone_from(&incident.root);
+                }
+                if is_over {
                     self.incidents.remove(subject);
                 }
             }

@@ -175,7 +175,7 @@ fn what_a_client_sends_is_ignored() {
 }
 
 #[test]
-fn the_last_lines_of_a_dead_process_are_given_though_nobody_has_read_them_yet() {
+fn the_last_bytes_of_a_dead_process_are_given_though_nobody_has_read_them_yet() {
     let mut core = Core::new(0, 0);
     let mut pipe = core.stream(1, None);
     pipe.write_all(b"one\ntwo\n").expect("written");
@@ -183,11 +183,11 @@ fn the_last_lines_of_a_dead_process_are_given_though_nobody_has_read_them_yet() 
     let (read, write) = stdio::output_pipe().expect("a pipe");
     stdio::set_nonblocking(&write, true).expect("set");
     stdio::set_nonblocking(&read, false).expect("set");
-    core.send(&ToLogger::LastLines { tail: TailId(1), lines: 1, bytes: 100 }, vec![write]);
-    assert_eq!(std::io::read_to_string(File::from(read)).expect("read"), "two\n");
+    core.send(&ToLogger::LastBytes { tail: TailId(1), bytes: 6 }, vec![write]);
+    assert_eq!(std::io::read_to_string(File::from(read)).expect("read"), "e\ntwo\n");
     // One that was never heard of has said nothing.
     let (read, write) = stdio::output_pipe().expect("a pipe");
     stdio::set_nonblocking(&read, false).expect("set");
-    core.send(&ToLogger::LastLines { tail: TailId(77), lines: 1, bytes: 100 }, vec![write]);
+    core.send(&ToLogger::LastBytes { tail: TailId(77), bytes: 100 }, vec![write]);
     assert_eq!(std::io::read_to_string(File::from(read)).expect("read"), "");
 }

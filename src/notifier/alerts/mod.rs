@@ -3,7 +3,8 @@
 //! attempt goes back into the queues.
 //!
 //! A turn of the loop brings to disk what its messages have changed, in one go, and only then sends
-//! anything and lets the events be acknowledged. New messages stand in the state until they have files of
+//! anything. What events have changed in the pipelines alone may wait for a quarter of a second; the events
+//! are acknowledged after that. New messages stand in the state until they have files of
 //! their own, and no message leaves the spool while the state on disk still holds it: so a crash at any
 //! step loses nothing and makes no second message of one.
 
@@ -32,7 +33,7 @@ use crate::alert::merge::merge;
 use crate::alert::notice::Notice;
 use crate::alert::queue::{Queue, SavedFailure, Settled};
 use crate::alert::queues::Queues;
-use crate::model::event::Event;
+use crate::model::event::{Event, Kind};
 use crate::model::notify::{About, Channel, ChannelName, MailTransport, Transport};
 use crate::model::time::{Moment, WallTime};
 use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
@@ -47,6 +48,11 @@ use questions::Testing;
 use sending::Job;
 use sendmail::Sendmail;
 use tails::Tails;
+
+/// The least time from one writing of the state to the next, while nothing hurries.
+const SAVE_INTERVAL: Duration = Duration::from_millis(250);
+/// Half of the events that the core sends before it waits for an acknowledgement.
+const UNSAVED_MAX: usize = 256;
 
 /// The network thread, as it is seen from here.
 pub trait Network {
@@ -111,10 +117,9 @@ pub struct Alerts<N> {
     /// The run of the supervisor and the last event of it that the pipelines have.
     run: u64,
     seq: u64,
-    /// The pipelines may differ from what is on disk.
+    /// The pipelines have heard something: they may have notices to make.
     is_changed: bool,
-    /// As they were saved last.
-    saved: serde_json::Value,
+    saves: Saves,
     /// Messages that the state on disk holds; it must be written again before one of them goes.
     outbox: BTreeSet<String>,
     outbox_must_go: bool,
@@ -136,11 +141,25 @@ pub struct Alerts<N> {
     drain: Option<Moment>,
 }
 
+/// When the state is written. All of it is written each time: a flood of events makes it no more often than
+/// the disk can bear, and the events wait that long for their acknowledgement.
+#[derive(Default)]
+struct Saves {
+    /// The pipelines differ from what was saved last.
+    is_due: bool,
+    /// Events since then.
+    events: usize,
+    /// Not before, unless something hurries.
+    next: Moment,
+    /// The supervisor ends: at once, from now on.
+    hurries: bool,
+}
+
 #[derive(Serialize)]
-struct State<'a> {
+struct State<'a, P> {
     run: u64,
     seq: u64,
-    pipelines: &'a serde_json::Value,
+    pipelines: P,
     outbox: Vec<&'a Entry>,
     /// Channels that fail, with the mark of their settings.
     failing: BTreeMap<&'a str, (u64, SavedFailure)>,
@@ -178,7 +197,7 @@ impl<N: Network> Alerts<N> {
             run: 0,
             seq: 0,
             is_changed: false,
-            saved: serde_json::Value::Null,
+            saves: Saves::default(),
             outbox: BTreeSet::new(),
             outbox_must_go: false,
             jobs: BTreeMap::new(),
@@ -220,7 +239,6 @@ impl<N: Network> Alerts<N> {
         };
         (self.run, self.seq) = (state.run, state.seq);
         self.pipelines = Pipelines::restore(&state.pipelines, now);
-        self.saved = state.pipelines;
         for (channel, failure) in state.failing {
             // Without it the channel is tried at once.
             let Ok((mark, failure)) = serde_json::from_value::<(u64, SavedFailure)>(failure) else { continue };
@@ -282,7 +300,7 @@ impl<N: Network> Alerts<N> {
             ToNotifier::Ask { ticket, question } => self.ask(ticket, question, now),
             ToNotifier::Drain => {
                 self.pipelines.hurry(now);
-                self.is_changed = true;
+                (self.is_changed, self.saves.hurries) = (true, true);
                 self.drain = Some(now.moment + self.drain_time());
             }
             ToNotifier::EventLog { .. } | ToNotifier::Console | ToNotifier::Event { .. } => {}
@@ -304,6 +322,8 @@ impl<N: Network> Alerts<N> {
         let order = Order::Event { event: Arc::new(Event { severity, ..event.clone() }), about: about.clone() };
         self.order(order);
         self.is_changed = true;
+        self.saves.events += 1;
+        self.saves.hurries |= matches!(event.kind, Kind::SupervisorStopping | Kind::SupervisorStopped);
         for process in self.pipelines.event(event, about.as_deref(), now) {
             self.count += 1;
             if self.tails.want(self.count, &process, now.moment) {
@@ -366,7 +386,7 @@ impl<N: Network> Alerts<N> {
     }
 
     /// One turn: everything that is due. Gives what is to be told to the core; what was heard before is on
-    /// disk by then, as far as the disk takes it.
+    /// disk by then, as far as the disk takes it, once [`Alerts::is_saved`].
     pub fn turn(&mut self, poll: &mut Poll, now: Now) -> Vec<FromNotifier> {
         for (process, output) in self.tails.read(poll, now.moment) {
             self.pipelines.output(&process, &output);
@@ -470,39 +490,49 @@ impl<N: Network> Alerts<N> {
         }
     }
 
-    /// Brings everything to disk.
+    /// What the events so far have changed is on disk.
+    pub fn is_saved(&self) -> bool {
+        !self.saves.is_due
+    }
+
+    /// What somebody asked for is on disk before it is answered.
+    fn save_now(&mut self) {
+        (self.is_changed, self.saves.next) = (true, Moment::default());
+    }
+
+    /// Brings everything to disk, the state if it is time for it.
     fn persist(&mut self, now: Now) {
+        self.is_changed = false;
+        self.saves.is_due |= self.pipelines.take_changed();
         if !self.spool.is_on_disk() {
+            self.saves.is_due = false;
             return;
         }
         let health_changes = self.queues.channels.values_mut().map(Queue::take_change).fold(false, |a, b| a | b);
         let entries = self.queues.channels.values().flat_map(Queue::entries);
         let unfiled: Vec<&Entry> = entries.filter(|entry| self.spool.is_unfiled(entry)).collect();
         let new: BTreeSet<String> = unfiled.iter().map(|entry| entry.notice.id.clone()).collect();
-        let pipelines = if self.is_changed { self.pipelines.save(now) } else { self.saved.clone() };
-        let saves = self.outbox_must_go || !new.is_empty() || health_changes || pipelines != self.saved;
+        let is_time = self.saves.hurries || self.saves.events >= UNSAVED_MAX || self.saves.next <= now.moment;
+        let saves = self.outbox_must_go || !new.is_empty() || health_changes || (self.saves.is_due && is_time);
         let mut is_saved = false;
         if saves {
-            let state = State {
-                run: self.run,
-                seq: self.seq,
-                pipelines: &pipelines,
-                outbox: unfiled,
-                failing: self.failing(now),
-            };
+            let (run, seq, pipelines) = (self.run, self.seq, self.pipelines.save(now));
+            let state = State { run, seq, pipelines, outbox: unfiled, failing: self.failing(now) };
             // The state has string keys only: to_vec cannot fail on it.
             let bytes = serde_json::to_vec(&state).unwrap_or_default();
+            drop(state);
             is_saved = bytes.len() <= STATE_MAX;
             if is_saved {
                 self.spool.save(bytes);
                 self.outbox.extend(new.iter().cloned());
-                self.saved = pipelines;
             } else if new.is_empty() {
                 self.lose(0, &format!("the state of {} bytes is too large to be saved", bytes.len()));
             }
+            // What was too large for the state with its new messages fits when they have files of their own.
+            let is_due = !is_saved && !new.is_empty();
+            let next = if is_due { Moment::default() } else { now.moment + SAVE_INTERVAL };
+            self.saves = Saves { is_due, next, hurries: self.saves.hurries, ..Saves::default() };
         }
-        // What was too large for the state with its new messages fits when they have files of their own.
-        self.is_changed = saves && !is_saved && !new.is_empty();
         if self.spool.flush(now.moment) && is_saved {
             (self.outbox, self.outbox_must_go) = (new, false);
         }
@@ -560,7 +590,8 @@ impl<N: Network> Alerts<N> {
         let pipelines = self.settings.as_ref().and_then(|_| self.pipelines.deadline());
         let limits = self.jobs.values().map(Job::limit).min();
         let refresh = self.refresh.values().copied().min();
-        let others = [self.spool.deadline(), self.tails.deadline(), self.syslog.deadline(), self.drain];
+        let save = Some(self.saves.next).filter(|_| self.saves.is_due);
+        let others = [self.spool.deadline(), self.tails.deadline(), self.syslog.deadline(), self.drain, save];
         [queues, pipelines, limits, refresh].into_iter().chain(others).flatten().min()
     }
 
@@ -571,7 +602,8 @@ impl<N: Network> Alerts<N> {
                 self.spool.put(entry);
             }
         }
-        self.is_changed = self.settings.is_some();
+        self.saves.hurries = true;
+        self.saves.is_due |= self.settings.is_some();
         self.persist(now);
     }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::alert::id::IdSource;
 use crate::alert::notice::{Item, Notice, Output};
 use crate::alert::pipeline::Pipeline;
 use crate::alert::rules::Rules;
-use crate::alert::saved::Saved;
+use crate::alert::saved::{Saved, Saving};
 use crate::alert::silence::{Silence, Silences};
 use crate::model::event::{Event, Severity};
 use crate::model::id::ProcessId;
@@ -28,6 +29,8 @@ pub struct Pipelines {
     settings: BTreeMap<ChannelName, Channel>,
     /// As it was found on disk, until the first configuration says which channels there are.
     found: Value,
+    /// Something of what is saved has changed, besides the channels.
+    is_changed: bool,
 }
 
 impl Default for Pipelines {
@@ -39,6 +42,7 @@ impl Default for Pipelines {
             channels: BTreeMap::new(),
             settings: BTreeMap::new(),
             found: Value::Null,
+            is_changed: false,
         }
     }
 }
@@ -59,6 +63,7 @@ impl Pipelines {
 
     /// Takes the channels and rules from now on; gives what could not be restored, in words.
     pub fn configure(&mut self, settings: &Configure, now: Now) -> Vec<String> {
+        self.is_changed = true;
         self.rules = Rules::new(&settings.notify.rules);
         let found = std::mem::take(&mut self.found);
         let mut before = std::mem::take(&mut self.channels);
@@ -106,9 +111,16 @@ impl Pipelines {
     }
 
     pub fn tick(&mut self, now: Now) -> Vec<Notice> {
-        self.silences.expire(now.moment);
+        self.expire_silences(now);
         let tick = |pipeline: &mut Pipeline| pipeline.tick(&self.silences, now.moment, now.wall);
         self.channels.values_mut().flat_map(tick).collect()
+    }
+
+    /// Ends the silences whose time has come; whether there were any. Then it is time for a `tick`.
+    pub fn expire_silences(&mut self, now: Now) -> bool {
+        let has_expired = self.silences.expire(now.moment);
+        self.is_changed |= has_expired;
+        has_expired
     }
 
     /// Nothing waits for company any more.
@@ -137,22 +149,49 @@ impl Pipelines {
         self.ids.next(now.wall)
     }
 
-    /// As it is to be on disk.
-    pub fn save(&self, now: Now) -> Value {
-        let channels: BTreeMap<&str, Saved> =
-            self.channels.iter().map(|(name, pipeline)| (name.0.as_str(), pipeline.save(now.moment))).collect();
-        if self.settings.is_empty() && !self.found.is_null() {
-            return self.found.clone();
-        }
-        json!({ "silences": self.silences.suspended(now.moment), "channels": channels })
+    /// Whether there is something new to be saved since this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        // Each is asked.
+        let changed = self.channels.values_mut().filter_map(|pipeline| pipeline.take_changed().then_some(())).count();
+        std::mem::take(&mut self.is_changed) || changed > 0
+    }
+
+    /// As they are to be on disk.
+    pub fn save(&self, now: Now) -> impl Serialize + use<'_> {
+        Saves { pipelines: self, now }
     }
 
     /// Ends silences by id or selector; how many.
     pub fn unsilence(&mut self, silence: &str) -> u64 {
+        self.is_changed = true;
         self.silences.remove(silence) as u64
     }
 
     pub fn silence(&mut self, selector: &str, seconds: u64, why: (&str, &str), now: Now) -> Result<Silence, String> {
+        self.is_changed = true;
         self.silences.add(selector, Duration::from_secs(seconds), why, now.moment, now.wall)
+    }
+}
+
+/// What [`Pipelines::restore`] reads.
+struct Saves<'p> {
+    pipelines: &'p Pipelines,
+    now: Now,
+}
+
+#[derive(Serialize)]
+struct Fields<'p> {
+    silences: Silences,
+    channels: BTreeMap<&'p str, Saving<'p>>,
+}
+
+impl Serialize for Saves<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (Pipelines { settings, found, silences, channels, .. }, now) = (self.pipelines, self.now.moment);
+        if settings.is_empty() && !found.is_null() {
+            return found.serialize(serializer);
+        }
+        let channels = channels.iter().map(|(name, pipeline)| (name.0.as_str(), pipeline.save(now))).collect();
+        Fields { silences: silences.suspended(now), channels }.serialize(serializer)
     }
 }

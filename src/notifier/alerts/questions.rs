@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::alert::entry::Entry;
-use crate::alert::notice::{End, Ended, Item, Notice, Purpose};
+use crate::alert::notice::{Notice, Purpose};
 use crate::alert::outcome::Outcome;
 use crate::alert::silence;
-use crate::model::event::{Event, Facts, Kind, Severity};
+use crate::model::event::Severity;
 use crate::model::notify::{Channel, ChannelName, Transport};
 use crate::model::text::{escaped, shortened};
 use crate::protocol::notifier::{
@@ -43,14 +43,14 @@ impl<N: Network> Alerts<N> {
             Question::Retry { ids } => self.retry(&ids, now),
             Question::Drop { ids } => self.drop_messages(&ids),
             Question::Silence { selector, seconds, reason, by } => {
-                self.is_changed = true;
+                self.save_now();
                 match self.pipelines.silence(&selector, seconds, (&reason, &by), now) {
                     Ok(silence) => Answer::Silenced(shown(&silence)),
                     Err(why) => Answer::Failed(why),
                 }
             }
             Question::Unsilence { silence } => {
-                self.is_changed = true;
+                self.save_now();
                 match self.pipelines.unsilence(&silence) {
                     0 => Answer::Unknown(silence),
                     count => Answer::Done { count },
@@ -62,7 +62,7 @@ impl<N: Network> Alerts<N> {
     }
 
     fn silences(&mut self, ticket: u64, now: Now) {
-        self.pipelines.silences.expire(now.moment);
+        self.is_changed |= self.pipelines.expire_silences(now);
         let silences: Vec<Silence> = self.pipelines.silences.list().iter().map(shown).collect();
         let parts = parts(silences);
         let last = parts.len().saturating_sub(1);
@@ -299,32 +299,8 @@ fn parts<T: serde::Serialize>(items: Vec<T>) -> Vec<Vec<T>> {
     parts
 }
 
+/// There is nothing to tell: the words are those of its purpose.
 fn test_notice(id: String, channel: ChannelName, host: &str, now: Now) -> Notice {
-    let words = "this is a test; nothing is wrong";
-    let event = Event {
-        seq: 0,
-        time: now.wall,
-        severity: Severity::Info,
-        kind: Kind::SupervisorStarted,
-        host: host.to_owned(),
-        facts: Facts::message(words),
-    };
-    let item = Item {
-        incident: id.clone(),
-        program: None,
-        group_name: None,
-        severity: Severity::Info,
-        event,
-        started_at: now.wall,
-        last_at: now.wall,
-        count: 1,
-        new: 1,
-        processes: Vec::new(),
-        state: None,
-        output: None,
-        is_flapping: false,
-        ended: Some(Ended { at: now.wall, how: End::Momentary }),
-    };
     Notice {
         id,
         channel,
@@ -333,7 +309,7 @@ fn test_notice(id: String, channel: ChannelName, host: &str, now: Now) -> Notice
         made_at: now.wall,
         purpose: Purpose::Test,
         severity: Severity::Info,
-        items: vec![item],
+        items: Vec::new(),
         more_items: 0,
         root: None,
         dropped: 0,

@@ -13,10 +13,14 @@ use crate::system::poll::{Interest, Poll};
 use crate::system::stdio;
 
 const WAIT: Duration = Duration::from_secs(1);
-/// How much is read, in bytes; how much of its end is kept, in bytes and lines.
+/// How much is read, in bytes; how much of its end is kept, in bytes and lines. One byte more than is shown says
+/// that there is more, and whether a line begins after it.
 const READ_MAX: usize = 256 << 10;
-const KEPT: usize = OUTPUT_BYTES_MAX as usize;
+const KEPT: usize = OUTPUT_BYTES_MAX as usize + 1;
 const LINES: usize = OUTPUT_LINES_MAX as usize;
+/// Of a line that lacks its beginning, in bytes; and so many others say enough without it.
+const PARTIAL: usize = 1024;
+const ENOUGH: usize = 5;
 /// How many are waited for at once.
 const TAILS_MAX: usize = 32;
 
@@ -66,7 +70,7 @@ impl Tails {
                 if let Some(pipe) = &tail.pipe {
                     poll.remove(pipe);
                 }
-                done.push((tail.process.clone(), lines(&tail.bytes, tail.read > tail.bytes.len())));
+                done.push((tail.process.clone(), lines(&tail.bytes, tail.bytes.len() == KEPT)));
             }
             !is_over
         });
@@ -101,16 +105,29 @@ impl Tail {
     }
 }
 
-/// The last lines of these bytes.
+/// The last lines of these bytes. `is_cut`: there were others before them.
+///
+/// A line that lacks its beginning is left out if enough others follow; else its end is shown, and that it is
+/// only that.
 fn lines(bytes: &[u8], is_cut: bool) -> Output {
     let text = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(bytes)).into_owned();
     if text.is_empty() {
         return Output::default();
     }
-    let all: Vec<&str> = text.split('\n').collect();
-    let first = all.len().saturating_sub(LINES);
-    let lines = all[first..].iter().map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
-    Output { lines, is_cut: is_cut || first > 0 }
+    let mut all: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+    let mut partial = None;
+    if is_cut {
+        let first = all.remove(0);
+        let say_much = all.iter().filter(|line| !line.trim().is_empty()).count() >= ENOUGH;
+        partial = Some(first).filter(|first| !first.is_empty() && !say_much);
+    }
+    let over = all.len().saturating_sub(LINES);
+    let partial = partial.filter(|_| over == 0).map(|line| {
+        let end = &line[line.ceil_char_boundary(line.len().saturating_sub(PARTIAL))..];
+        format!("[the end of a long line:] {end}")
+    });
+    let lines = partial.into_iter().chain(all[over..].iter().map(|line| (*line).to_owned())).collect();
+    Output { lines, is_cut: is_cut || over > 0 }
 }
 
 #[cfg(test)]
@@ -130,7 +147,7 @@ mod tests {
         tails.open(7, None, &mut poll);
         tails.open(1, Some(read), &mut poll);
         let mut write = File::from(write);
-        for n in 0..LINES + 10 {
+        for n in 0..=LINES {
             writeln!(write, "line {n} \u{fffd}").expect("written");
         }
         assert!(tails.read(&poll, start).is_empty());
@@ -138,7 +155,7 @@ mod tests {
         drop(write);
         let got = tails.read(&poll, start);
         assert_eq!((got.len(), got[0].1.lines.len(), got[0].1.is_cut), (1, LINES, true));
-        assert_eq!(got[0].1.lines[LINES - 1], format!("line {} \u{fffd}", LINES + 9));
+        assert_eq!(got[0].1.lines[0], "line 1 \u{fffd}");
         assert!(tails.want(3, &web, start));
         assert!(tails.read(&poll, start + WAIT).is_empty());
         assert_eq!(tails.deadline(), None);
@@ -148,6 +165,16 @@ mod tests {
     fn an_endless_line_and_foreign_bytes_cost_little() {
         let output = lines(&[0xff; KEPT], true);
         assert_eq!((output.lines.len(), output.is_cut), (1, true));
+        assert!(output.lines[0].starts_with("[the end of a long line:] \u{fffd}"), "{output:?}");
+        assert!(output.lines[0].len() < PARTIAL + 100);
+        let output = lines(b"xxxx\n.\n", true);
+        assert_eq!(
+            (output.lines, output.is_cut),
+            (["[the end of a long line:] xxxx", "."].map(str::to_owned).to_vec(), true)
+        );
+        let output = lines(b"half\n1\n2\n3\n4\n5\n", true);
+        assert_eq!((output.lines.concat(), output.is_cut), ("12345".to_owned(), true));
+        assert_eq!(lines(b"\nwhole\n", true).lines, ["whole"]);
         assert_eq!(lines(b"", false), Output::default());
         assert_eq!(lines(b"a\r\nb\n", false).lines, ["a", "b"]);
     }

@@ -185,11 +185,13 @@ impl World {
         self.under_way.push((event, about));
     }
 
-    /// One turn; the core acknowledges what it has heard before.
+    /// One turn; what the core has heard of as saved it does not send again.
     fn turn(&mut self) {
         let told = self.alerts.turn(&mut self.poll, at(self.seconds));
         self.told.extend(told);
-        self.under_way.clear();
+        if self.alerts.is_saved() {
+            self.under_way.clear();
+        }
     }
 
     /// The notifier dies, and the next one begins.
@@ -343,6 +345,37 @@ fn the_state_keeps_the_output_of_the_last_incidents_only() {
     world.turn();
     let (_, notice, _) = world.sends().pop().expect("sent");
     assert_eq!((notice.items.len() as u64 + notice.more_items, world.report().dead.len()), (256, 0));
+}
+
+#[test]
+fn a_flood_writes_the_state_at_its_pace_and_is_acknowledged_then() {
+    let directory = directory();
+    let mut world = World::new(directory.path(), smtp());
+    let state = directory.path().join("spool/state.json");
+    let version = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&state).expect("there"));
+    world.crash_of(1);
+    world.turn();
+    assert!(world.alerts.is_saved(), "the first is saved at once");
+    let first = version();
+    for _ in 0..UNSAVED_MAX - 1 {
+        world.crash_of(1);
+        world.turn();
+    }
+    assert!(!world.alerts.is_saved() && version() == first);
+    assert_eq!(world.alerts.deadline(), Some(at(0).moment + SAVE_INTERVAL), "it wakes up for it");
+    world.crash_of(1);
+    world.turn();
+    assert!(world.alerts.is_saved() && version() != first, "the core must not wait for the time to pass");
+    world.crash_of(1);
+    world.seconds += 1;
+    world.turn();
+    assert!(world.alerts.is_saved() && world.under_way.is_empty());
+    world.crash_of(1);
+    world.turn();
+    assert!(!world.alerts.is_saved());
+    world.hear(ToNotifier::Drain, Vec::new());
+    world.turn();
+    assert!(world.alerts.is_saved(), "at the end nothing waits");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub type Tell = Option<Box<dyn Fn(String) + Send + Sync>>;
 
 /// How much of a reply is shown, in characters.
 const SHOWN_MAX: usize = 300;
+/// A secret of so many bytes is masked within words, too.
+const ALWAYS_MASKED: usize = 4;
 /// How much of a message goes out in one step.
 const PART: usize = 16 << 10;
 
@@ -125,8 +127,7 @@ impl<'a> Dialogue<'a> {
     }
 
     pub fn hide(&mut self, secret: Zeroizing<String>) {
-        // A shorter one would mask half of all words.
-        if secret.len() > 3 {
+        if !secret.is_empty() {
             self.masked.push(secret);
         }
     }
@@ -165,7 +166,7 @@ impl<'a> Dialogue<'a> {
 
     /// Without secrets and on one line, not too long.
     fn shown(&self, line: &str) -> String {
-        let masked = self.masked.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "***"));
+        let masked = self.masked.iter().fold(line.to_owned(), |line, secret| masked(&line, secret));
         let escaped = text::escaped(&masked);
         match escaped.char_indices().nth(SHOWN_MAX) {
             Some((end, _)) => format!("{}…", &escaped[..end]),
@@ -241,6 +242,25 @@ impl<'a> Dialogue<'a> {
     }
 }
 
+/// The text without the secret. A short one would mask half of all words, so it is masked only where it
+/// stands alone.
+fn masked(text: &str, secret: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut before = None;
+    while let Some(at) = rest.find(secret) {
+        let end = at + secret.len();
+        let left = rest[..at].chars().next_back().or(before);
+        let stands_alone = ![left, rest[end..].chars().next()].into_iter().flatten().any(char::is_alphanumeric);
+        let is_shown = secret.len() < ALWAYS_MASKED && !stands_alone;
+        shown.push_str(&rest[..at]);
+        shown.push_str(if is_shown { secret } else { "***" });
+        before = secret.chars().next_back();
+        rest = &rest[end..];
+    }
+    shown + rest
+}
+
 /// Code, whether more lines follow, and the text.
 fn parsed(line: &str) -> Option<(u16, bool, &str)> {
     let code = line.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
@@ -269,6 +289,19 @@ fn stuffed(message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_of_any_length_is_masked_where_it_stands_alone() {
+        assert_eq!(masked("a b (a) a", "a"), "*** b (***) ***");
+        assert_eq!(
+            masked("bad password abc, not abcd, xabc or \"abc\"", "abc"),
+            "bad password ***, not abcd, xabc or \"***\""
+        );
+        assert_eq!(masked("aa a", "a"), "aa ***");
+        assert_eq!(masked("bad xhunter2x", "hunter2"), "bad x***x");
+        assert_eq!(masked("\u{20ac}\u{20ac}", "\u{20ac}"), "******");
+        assert_eq!(masked("", "a"), "");
+    }
 
     #[test]
     fn no_line_of_a_message_ends_it() {
