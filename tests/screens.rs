@@ -185,8 +185,10 @@ fn live_resized() {
     let terminal = on(&supervisor, &["status", "--watch"], 80, false);
     terminal.wait_for("USER");
     terminal.resize(10, 40);
-    let screen = terminal.wait_for("1-7 of 30; arrow keys scroll, q leaves");
-    assert!(!screen.contains("USER") && screen.lines().count() == 10, "{screen}");
+    terminal.wait_until("it is drawn for its new size", |screen| {
+        let fits = !screen.contains("USER") && screen.lines().count() == 10;
+        fits && screen.contains("1-7 of 30; arrow keys scroll, q leaves")
+    });
     terminal.keys("\x1b[B");
     terminal.wait_for("2-8 of 30");
     terminal.keys("\x1b[6~\x1b[6~\x1b[6~\x1b[6~\x1b[6~");
@@ -265,7 +267,7 @@ fn terminal_ends(mut terminal: Terminal) {
 fn live_in_the_shell() {
     let supervisor = start(&program("web", ""));
     let terminal = on(&supervisor, &[], 80, true);
-    terminal.wait_for_last("taskmaster>");
+    terminal.prompt();
     let mark = terminal.mark();
     terminal.line("status --watch web; version");
     terminal.wait_for("q leaves");
@@ -279,7 +281,7 @@ fn live_in_the_shell() {
     terminal.keys(CTRL_C);
     // The rest of the line is carried out, on the screen that was there before.
     terminal.wait_for("taskmasterd 0");
-    terminal.wait_for_last("taskmaster>");
+    terminal.prompt();
     assert!(terminal.written_since(mark).contains("\x1b[?1049l"));
     assert!(!terminal.screen().contains("q leaves"), "{}", terminal.screen());
     terminal.line("pid web");
@@ -391,14 +393,14 @@ fn progress() {
 fn hints() {
     let supervisor = start(&program("web", ""));
     let terminal = on(&supervisor, &[], 80, true);
-    terminal.wait_for_last("taskmaster>");
+    terminal.prompt();
     terminal.keys("tail ");
     terminal.wait_for_last("taskmaster> tail SEL [stdout|stderr]");
     terminal.keys(CTRL_C);
     terminal.wait_until("another prompt", |screen| screen.trim_end().ends_with("taskmaster>"));
     terminal.line("pid web");
     terminal.wait_for(&supervisor.pid_of("web").to_string());
-    terminal.wait_for_last("taskmaster>");
+    terminal.prompt();
     terminal.keys("pi");
     terminal.wait_for_last("taskmaster> pid web");
     let written = terminal.written_since(0);
@@ -410,7 +412,7 @@ fn hints() {
     terminal.line("exit");
     assert_eq!(end(terminal), 0);
     let terminal = on(&supervisor, &[], 40, false);
-    terminal.wait_for_last("taskmaster>");
+    terminal.prompt();
     terminal.keys("tail ");
     terminal.wait_for_last("taskmaster> tail");
     terminal.keys("w\t");
@@ -425,16 +427,18 @@ fn hints() {
 fn history_search() {
     let supervisor = start(&program("web", ""));
     let terminal = on(&supervisor, &[], 80, false);
-    terminal.wait_for_last("taskmaster>");
-    for line in ["pid web", "version"] {
+    terminal.prompt();
+    let pid = supervisor.pid_of("web").to_string();
+    for (line, answer) in [("pid web", pid.as_str()), ("version", "taskmasterd ")] {
+        let mark = terminal.mark();
         terminal.line(line);
-        terminal.wait_for_last("taskmaster>");
+        terminal.wait_for_written(mark, answer);
+        terminal.prompt();
     }
     terminal.keys("\x12");
     terminal.wait_for("reverse-i-search");
     terminal.keys("we");
     terminal.wait_until("it is found", |screen| screen.trim_end().ends_with("pid web"));
-    let pid = supervisor.pid_of("web").to_string();
     terminal.keys(ENTER);
     terminal.wait_until("it is carried out", |screen| screen.lines().filter(|line| line.trim() == pid).count() == 2);
     terminal.line("exit");

@@ -237,7 +237,7 @@ fn left_group() {
     assert_eq!(process(&supervisor, "one")["kernel"]["own_control_group"], true);
     let told = check(&process(&supervisor, "one"), "control_group");
     assert_eq!(told["badness"], 0);
-    let base = supervisor.read("run/cgroup");
+    let base = base(&supervisor).display().to_string();
     let above = std::path::Path::new(base.trim()).parent().expect("a group above").join("cgroup.procs");
     std::fs::write(&above, supervisor.pid_of("one").to_string()).expect("moves it");
     assert_eq!(process(&supervisor, "one")["kernel"]["own_control_group"], false);
@@ -246,7 +246,10 @@ fn left_group() {
 
 /// The directory of the supervisor's own control group.
 fn base(supervisor: &Supervisor) -> PathBuf {
-    PathBuf::from(supervisor.read("run/cgroup").trim())
+    // It is written beside the rest of the start.
+    eventually("the record of the control group", || {
+        Some(PathBuf::from(supervisor.read("run/cgroup").trim())).filter(|path| path.is_absolute())
+    })
 }
 
 /// The events that a part of the boundary is missing.

@@ -151,6 +151,13 @@ impl Terminal {
         self.wait_until(&format!("{text:?} on the screen"), |screen| screen.contains(text))
     }
 
+    /// Waits until keys go to the editor of an empty prompt.
+    #[track_caller]
+    pub fn prompt(&self) {
+        self.wait_for_last("taskmaster>");
+        super::eventually("the editor has the terminal", || (!self.is_cooked()).then_some(()));
+    }
+
     /// Waits until the last line is this.
     #[track_caller]
     pub fn wait_for_last(&self, line: &str) {
