@@ -15,7 +15,8 @@
 //!   `exposure` what of the boundary around a process is missing.
 //! - `protocol`: what is said. `control` to clients (varlink), `spawner`, `logger`, `notifier` between
 //!   our own programs.
-//! - `alert`: how an event reads.
+//! - `alert`: what becomes of an event on its way to people. `rules` whom it concerns, `pipeline` incidents and
+//!   when they are told, `queue` what is sent when and again, `words` and `payload` how it reads.
 //! - `system`: the only place with system calls and `unsafe`.
 //! - `worker`: how core and workers talk, and how a worker is confined.
 //! - `supervisor`, `spawner`, `logger`, `notifier`, `ctl`: the five programs. They share no memory and
