@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 
 use crate::support::look::{taskmasterd, taskmasterd_as_nobody, uid};
 use crate::support::supervisor::{Ctl, directory};
-use crate::support::{Need, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -266,10 +266,6 @@ fn broken_start() {
     let started = taskmasterd(&["--no-shell", "-c", &path], |_| {});
     assert_refused(&started, "unknown key `command`");
     assert!(!supervisor.path("run").exists() && !supervisor.path("log").exists());
-}
-
-fn user() -> &'static str {
-    if is_root() { "user = \"nobody\"" } else { "" }
 }
 
 fn second_instance() {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::look::{FAST, reachable, uid};
 use crate::support::supervisor::{TASKMASTERCTL, receive, send};
-use crate::support::{Ctl, Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Ctl, Need, PATIENCE, Supervisor, eventually, is_root, proc, program, start, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -44,22 +44,6 @@ pub fn trials() -> Vec<Trial> {
         test("selectors name processes programs groups and globs", &[], selectors),
         test("a shutdown answers and refuses new orders", &[Need::Root], shutdown),
     ]
-}
-
-/// As whom the programs of a test run that works for everybody.
-fn user() -> &'static str {
-    if is_root() { "user = \"nobody\"" } else { "" }
-}
-
-fn program(name: &str, settings: &str) -> String {
-    format!("[programs.{name}]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n{settings}\n", user())
-}
-
-fn start(programs: &str) -> Supervisor {
-    let supervisor = Supervisor::start(programs);
-    let settled = |p: &Value| p["state"] == "RUNNING" || p["wanted"] == "down";
-    supervisor.wait_until("all run", |all| all.iter().all(settled));
-    supervisor
 }
 
 /// A raw connection.

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::support::look::{FAST, millis};
-use crate::support::{Need, Supervisor, eventually, proc, test};
+use crate::support::{Need, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -21,11 +21,6 @@ pub fn trials() -> Vec<Trial> {
         test("a logger that hangs is not left behind by a shutdown", &[Need::Root], hanging_logger),
         test("a killed notifier is replaced and no event is lost", &[Need::Root], notifier_killed),
     ]
-}
-
-/// As whom the programs of a test run that works for everybody.
-fn user() -> &'static str {
-    if crate::support::is_root() { "user = \"nobody\"" } else { "" }
 }
 
 fn numbers(events: &[Value], kind: &str) -> usize {

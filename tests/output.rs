@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::disk::Disk;
 use crate::support::supervisor::TASKMASTERCTL;
-use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, PATIENCE, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -30,10 +30,6 @@ pub fn trials() -> Vec<Trial> {
         test("a log that cannot be rotated is told once and again when it can", &[Need::Root], not_rotated),
         test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
     ]
-}
-
-fn user() -> &'static str {
-    if is_root() { "user = \"nobody\"" } else { "" }
 }
 
 /// A program of a few lines of sh.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::look::FAST;
 use crate::support::supervisor::TASKMASTERCTL;
 use crate::support::terminal::{CTRL_C, ENTER, Terminal};
-use crate::support::{Need, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, Supervisor, eventually, proc, program, start, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -31,21 +31,6 @@ pub fn trials() -> Vec<Trial> {
         test("the history is searched with ctrl r", &[], history_search),
         test("help of a command has examples", &[], help),
     ]
-}
-
-fn user() -> &'static str {
-    if is_root() { "user = \"nobody\"" } else { "" }
-}
-
-fn program(name: &str, settings: &str) -> String {
-    format!("[programs.{name}]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n{settings}\n", user())
-}
-
-fn start(programs: &str) -> Supervisor {
-    let supervisor = Supervisor::start(programs);
-    let settled = |p: &Value| p["state"] == "RUNNING" || p["wanted"] == "down";
-    supervisor.wait_until("all run", |all| all.iter().all(settled));
-    supervisor
 }
 
 /// The four terminals that everything has to look right on: columns, and whether there is colour.

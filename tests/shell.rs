@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use crate::sandbox;
 use crate::support::supervisor::{TASKMASTERCTL, TASKMASTERD};
 use crate::support::terminal::{BACKSPACE, CTRL_A, CTRL_C, CTRL_D, CTRL_E, CTRL_K, CTRL_Z, ENTER, LEFT, Terminal, UP};
-use crate::support::{Need, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -45,11 +45,6 @@ struct OnTerminal {
 }
 
 const PROMPT: &str = "taskmaster>";
-
-/// The line with the user of a program, where it is needed.
-fn user() -> &'static str {
-    if is_root() { "user = \"nobody\"" } else { "" }
-}
 
 fn sleeper(name: &str) -> String {
     format!("[programs.{name}]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n", user())

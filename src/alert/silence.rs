@@ -12,15 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::deadline::Deadline;
 use crate::model::event::wall_time;
 use crate::model::id::ProcessId;
+use crate::model::notify::{SILENCE_MAX, SILENCE_TEXT_MAX};
 use crate::model::selector::Selector;
 use crate::model::time::{Moment, WallTime};
 
 /// How many there can be.
 pub const SILENCES_MAX: usize = 1000;
-/// The longest one.
-pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
-/// Of a selector and of a reason, in bytes.
-const TEXT_MAX: usize = 1024;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Silence {
@@ -55,7 +52,7 @@ impl Silences {
         wall: WallTime,
     ) -> Result<Silence, String> {
         check(selector, reason)?;
-        if length.is_zero() || length > LONGEST {
+        if length.is_zero() || length > SILENCE_MAX {
             return Err("a silence lasts from one second to 366 days".to_owned());
         }
         self.expire(now);
@@ -123,7 +120,7 @@ impl Silences {
         self.list.retain(|silence| check(&silence.selector, &silence.reason).is_ok());
         for silence in &mut self.list {
             let left = Duration::try_from(silence.until.duration_since(wall)).unwrap_or_default();
-            silence.ends.resume(now, left.min(LONGEST));
+            silence.ends.resume(now, left.min(SILENCE_MAX));
         }
         self.expire(now);
         self
@@ -131,8 +128,8 @@ impl Silences {
 }
 
 fn check(selector: &str, reason: &str) -> Result<(), String> {
-    if selector.is_empty() || selector.len() > TEXT_MAX || reason.len() > TEXT_MAX {
-        return Err(format!("a selector has 1 to {TEXT_MAX} bytes, a reason at most {TEXT_MAX}"));
+    if selector.is_empty() || selector.len() > SILENCE_TEXT_MAX || reason.len() > SILENCE_TEXT_MAX {
+        return Err(format!("a selector has 1 to {SILENCE_TEXT_MAX} bytes, a reason at most {SILENCE_TEXT_MAX}"));
     }
     if selector.contains(['*', '?', '['])
         && let Err(error) = Pattern::new(selector)
@@ -209,9 +206,9 @@ mod tests {
         assert!(add("", 1).contains("1 to 1024 bytes"));
         assert!(add("web", 0).contains("366 days") && add("web", u64::MAX).contains("366 days"));
         for n in 0..SILENCES_MAX {
-            all.add(&format!("p{n}"), LONGEST, ("", ""), at(0), wall(0)).expect("room");
+            all.add(&format!("p{n}"), SILENCE_MAX, ("", ""), at(0), wall(0)).expect("room");
         }
-        assert!(all.add("web", LONGEST, ("", ""), at(0), wall(0)).is_err());
+        assert!(all.add("web", SILENCE_MAX, ("", ""), at(0), wall(0)).is_err());
     }
 
     #[test]

@@ -25,12 +25,19 @@ const ROWS_FOR_EVENTS: usize = 14;
 /// Draws the whole screen at once.
 pub fn draw(view: &mut View, now: Instant, screen: &mut Screen, zone: &TimeZone) -> io::Result<()> {
     let lines = lines(view, now, (screen.width(), screen.height()), screen.colour, zone);
+    screen.print(&picture(&lines))
+}
+
+/// What a terminal has to be told to show these lines and nothing else.
+fn picture(lines: &[String]) -> String {
+    // Each line is cleared before it is written: behind one that fills its row, a terminal still stands on
+    // the last column, and clearing from there would take the last character.
     let mut out = String::from("\x1b[H");
     for (number, line) in lines.iter().enumerate() {
-        let _ = write!(out, "{}{line}\x1b[K", if number == 0 { "" } else { "\r\n" });
+        let clear = if number + 1 == lines.len() { "\x1b[J" } else { "\x1b[K" };
+        let _ = write!(out, "{}{clear}{line}", if number == 0 { "" } else { "\r\n" });
     }
-    out.push_str("\x1b[J");
-    screen.print(&out)
+    out
 }
 
 /// At most as many lines as fit, none wider than the terminal.

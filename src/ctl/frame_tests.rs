@@ -54,3 +54,14 @@ fn uptimes_are_counted_events_shown_and_the_rest_scrolled_to() {
     many.trouble = Some("it is lost".to_owned());
     assert_eq!(drawn(&mut many, (80, 10))[9], "it is lost");
 }
+
+#[test]
+fn nothing_is_cleared_from_the_last_column_of_a_full_row() {
+    let lines = ["full row".to_owned(), "short".to_owned(), "the last".to_owned()];
+    assert_eq!(picture(&lines), "\x1b[H\x1b[Kfull row\r\n\x1b[Kshort\r\n\x1b[Jthe last");
+    // Over what a wider terminal left: rows that went on in the next one are rows of their own again.
+    let mut parser = vt100::Parser::new(3, 8, 0);
+    parser.process(b"what was drawn for the width before");
+    parser.process(picture(&lines).as_bytes());
+    assert_eq!(parser.screen().contents(), "full row\nshort\nthe last");
+}

@@ -174,6 +174,11 @@ impl fmt::Display for Server {
     }
 }
 
+/// The longest silence.
+pub const SILENCE_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// The longest selector or reason of a silence, in bytes.
+pub const SILENCE_TEXT_MAX: usize = 1024;
+
 /// The most of a program's output that is kept for a message: its last lines, and bytes of them.
 pub const OUTPUT_LINES_MAX: u32 = 100;
 pub const OUTPUT_BYTES_MAX: u32 = 8 << 10;

@@ -195,29 +195,35 @@ fn a_shutdown_waits_for_what_an_ended_program_left_behind() {
     assert!(fleet.is_at_rest());
 }
 
+/// Three processes of two programs after these inputs (which process, what, seconds before it).
+fn after(inputs: Vec<(usize, u8, u64)>) -> ([Program; 2], Fleet, Vec<ProcessId>, Moment) {
+    let programs = [named("a", |_| {}), named("b", |p| p.numprocs = 2)];
+    let mut fleet = running(&programs);
+    let ids: Vec<ProcessId> = fleet.members().map(|(id, _)| id.clone()).collect();
+    let mut now = at(10);
+    for (which, input, wait) in inputs {
+        now = now + Duration::from_secs(wait);
+        let input = match input {
+            0 => Input::Start,
+            1 => Input::Stop,
+            2 => Input::Restart,
+            3 => Input::Cloned,
+            4 => Input::Executed,
+            6 => Input::Emptied,
+            n => Input::Exited { status: ExitStatus::Code(1), rest: n == 7 },
+        };
+        fleet.handle(&ids[which], input, now);
+        fleet.tick(now);
+    }
+    (programs, fleet, ids, now)
+}
+
 proptest! {
     #[test]
     fn a_shutdown_comes_to_its_end_whatever_went_before(
         inputs in prop::collection::vec((0usize..3, 0u8..8, 0u64..5), 0..40)
     ) {
-        let programs = [named("a", |_| {}), named("b", |p| p.numprocs = 2)];
-        let mut fleet = running(&programs);
-        let ids: Vec<ProcessId> = fleet.members().map(|(id, _)| id.clone()).collect();
-        let mut now = at(10);
-        for (which, input, wait) in inputs {
-            now = now + Duration::from_secs(wait);
-            let input = match input {
-                0 => Input::Start,
-                1 => Input::Stop,
-                2 => Input::Restart,
-                3 => Input::Cloned,
-                4 => Input::Executed,
-                5 => Input::Emptied,
-                n => Input::Exited { status: ExitStatus::Code(1), rest: n == 7 },
-            };
-            fleet.handle(&ids[which], input, now);
-            fleet.tick(now);
-        }
+        let (_, mut fleet, ids, now) = after(inputs);
         fleet.shut_down(now);
         for input in [Input::Cloned, Input::Exited { status: ExitStatus::Code(0), rest: true }, Input::Emptied] {
             for id in &ids {
@@ -232,23 +238,7 @@ proptest! {
     fn a_reload_of_an_equal_configuration_yields_no_action_whatever_went_before(
         inputs in prop::collection::vec((0usize..3, 0u8..6, 0u64..5), 0..40)
     ) {
-        let programs = [named("a", |_| {}), named("b", |p| p.numprocs = 2)];
-        let mut fleet = running(&programs);
-        let ids: Vec<ProcessId> = fleet.members().map(|(id, _)| id.clone()).collect();
-        let mut now = at(10);
-        for (which, input, wait) in inputs {
-            now = now + Duration::from_secs(wait);
-            let input = match input {
-                0 => Input::Start,
-                1 => Input::Stop,
-                2 => Input::Restart,
-                3 => Input::Cloned,
-                4 => Input::Executed,
-                _ => Input::Exited { status: ExitStatus::Code(1), rest: false },
-            };
-            fleet.handle(&ids[which], input, now);
-            fleet.tick(now);
-        }
+        let (programs, mut fleet, _, now) = after(inputs);
         let (_, orders) = fleet.configure(&programs, now);
         prop_assert!(orders.is_empty(), "{orders:?}");
     }

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::notifier::{self, QueueReport, optional_time};
 pub use super::notifier::{MessageReport, Silence, TestResult};
-use crate::model::notify::{ChannelName, Health};
+use crate::model::notify::{self, ChannelName, Health, SILENCE_TEXT_MAX};
 use crate::model::time::WallTime;
 
 /// The longest selector, reason of a silence or id, in bytes.
-pub const TEXT_MAX: usize = 1024;
+pub const TEXT_MAX: usize = SILENCE_TEXT_MAX;
 /// The most messages that one command names.
 pub const IDS_MAX: usize = 1000;
 /// The longest silence, in seconds: 366 days.
-pub const SILENCE_MAX: u64 = 366 * 86_400;
+pub const SILENCE_MAX: u64 = notify::SILENCE_MAX.as_secs();
 
 /// Stands for the spool among the channels with problems: no channel has this name.
 pub const SPOOL: &str = "spool";

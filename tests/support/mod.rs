@@ -144,3 +144,22 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
+
+/// As whom the programs of a test run that works for everybody.
+pub fn user() -> &'static str {
+    if is_root() { "user = \"nobody\"" } else { "" }
+}
+
+/// A program that sleeps.
+pub fn program(name: &str, settings: &str) -> String {
+    format!("[programs.{name}]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n{settings}\n", user())
+}
+
+/// A supervisor whose programs run, those that are wanted.
+#[track_caller]
+pub fn start(programs: &str) -> Supervisor {
+    let supervisor = Supervisor::start(programs);
+    let settled = |p: &serde_json::Value| p["state"] == "RUNNING" || p["wanted"] == "down";
+    supervisor.wait_until("all run", |all| all.iter().all(settled));
+    supervisor
+}
