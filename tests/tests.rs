@@ -21,6 +21,7 @@ mod hostile;
 mod in_force;
 mod lies;
 mod main_job;
+mod manager;
 mod neighbours;
 mod output;
 mod privileges;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Trial> {
         in_force::trials(),
         lies::trials(),
         main_job::trials(),
+        manager::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),
