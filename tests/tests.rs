@@ -19,6 +19,7 @@ mod demo;
 mod failures;
 mod hostile;
 mod in_force;
+mod installed;
 mod lies;
 mod main_job;
 mod manager;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Trial> {
         failures::trials(),
         hostile::trials(),
         in_force::trials(),
+        installed::trials(),
         lies::trials(),
         main_job::trials(),
         manager::trials(),
