@@ -10,14 +10,14 @@ use super::client::{Client, ClientError, understood};
 use super::command::{self, Action};
 use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
+use super::reload::Word;
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{check, config, detail, live, notify, order, security, show, stream, zone};
+use super::{check, config, detail, live, notify, order, reload, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
-    ChangeReply, Method, NoParameters, Process, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply,
-    VersionReply,
+    ChangeReply, Method, NoParameters, Process, Refusal, SignalCall, StatusCall, StatusReply, VersionReply,
 };
 use crate::system::terminal::Interrupts;
 
@@ -49,7 +49,12 @@ impl Session<'_> {
             Action::Restart(restart) if restart.rolling => order::rolling(self, restart, screen),
             Action::Restart(restart) => order::change(self, Order::Restart, &restart.change, screen),
             Action::Signal { signal, selectors } => self.signal(signal, selectors, screen),
-            Action::Reload { dry_run } => self.reload(*dry_run, screen),
+            Action::Reload { dry_run: true } | Action::Reread => reload::reload(self, Word::DryRun, &[], screen),
+            Action::Reload { dry_run: false } => reload::reload(self, Word::Reload, &[], screen),
+            Action::Update { programs } => reload::reload(self, Word::Update, programs, screen),
+            Action::Add { available } => reload::change(self, Method::Add, available, screen),
+            Action::Remove { programs } => reload::change(self, Method::Remove, programs, screen),
+            Action::Avail => reload::avail(self, screen),
             Action::Tail { follow, lines, selector, channel } => {
                 stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
             }
@@ -142,36 +147,6 @@ impl Session<'_> {
         };
         screen.print(&text)?;
         Ok(results::exit_code(Order::Signal, &reply))
-    }
-
-    fn reload(&self, dry_run: bool, screen: &mut Screen) -> Result<u8, Failure> {
-        let answer = match self.ask(Method::Reload, &ReloadCall { dry_run }) {
-            // The faults speak for themselves: no name before the first line, which is a place in a file.
-            Err(error @ ClientError::Refused(Refusal::ConfigRejected { .. })) => {
-                screen.complain(&error.to_string());
-                screen.complain("taskmasterctl: the configuration was not accepted; nothing has changed");
-                return Err(Failure::Told(1));
-            }
-            other => self.ordered(other, screen)?,
-        };
-        if self.json {
-            screen.print(&pretty(&answer))?;
-            return Ok(0);
-        }
-        let reply: ReloadReply = understood(answer)?;
-        for line in reply.warnings.iter().flat_map(|warning| warning.lines()) {
-            screen.complain(&escaped(line));
-        }
-        screen.print(&match screen.terminal {
-            true => results::plan(&reply, dry_run, screen),
-            false => results::plan_lines(&reply.plan, dry_run),
-        })?;
-        // supervisorctl has no line for it.
-        let untold = if screen.terminal { &[][..] } else { &reply.plan.needs_restart };
-        for setting in untold {
-            screen.complain(&format!("taskmasterctl: {}: needs a restart of the supervisor", escaped(setting)));
-        }
-        Ok(0)
     }
 
     fn pid(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {

@@ -35,6 +35,7 @@ use super::asking::Asking;
 use super::authority;
 use super::clones::{Clones, News, Purpose};
 use super::control::events::Only;
+use super::control::reloads::Reloads;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
@@ -81,6 +82,7 @@ pub struct Core {
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
     pub(super) waiters: Waiters,
+    pub(super) reloads: Reloads,
     /// The terminal that the shell is on.
     pub(super) terminal: Option<Saved>,
     pub(super) dialer: Option<(OwnedFd, u64)>,
@@ -102,7 +104,8 @@ const DESCRIPTORS_KEPT: i32 = 32;
 /// Where the configuration comes from.
 pub enum ConfigSource {
     File(PathBuf),
-    BuiltIn,
+    /// As it was at the start: what is in force can have less.
+    BuiltIn(Box<Config>),
 }
 
 /// How far the shutdown has come.
@@ -452,6 +455,7 @@ impl Core {
     pub(super) fn serve_client(&mut self, id: ClientId, event: Event) {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
+            self.reloads.forget(id);
             self.asking.forget(id);
         }
     }

@@ -173,17 +173,17 @@ fn a_rule_without_effect_is_a_warning() {
     assert!(told.len() == 1 && told[0].contains("cannot connect to the socket"), "{told:?}");
     let told = warnings(
         "[control]\nmode = \"0666\"\n[[control.allow]]\nusers = [\"a\"]\nprograms = [\"web\"]\n\
-         verbs = [\"stop\", \"reload\", \"attach\", \"version\"]\n",
+         verbs = [\"stop\", \"reload\", \"reopen\", \"attach\", \"version\"]\n",
     );
     assert_eq!(
         told[1..],
         [
-            "taskmaster.toml:6:19: warning: `reload` concerns all programs, and this rule is for some\n    \
-             6 | verbs = [\"stop\", \"reload\", \"attach\", \"version\"]\n      \
-             |                   ^^^^^^ it allows nothing here: give it a rule with programs = [\"*\"]",
-            "taskmaster.toml:6:29: warning: `attach` allows nothing yet\n    \
-             6 | verbs = [\"stop\", \"reload\", \"attach\", \"version\"]\n      \
-             |                             ^^^^^^ it is for a later version of Taskmaster",
+            "taskmaster.toml:6:29: warning: `reopen` concerns all programs, and this rule is for some\n    \
+             6 | verbs = [\"stop\", \"reload\", \"reopen\", \"attach\", \"version\"]\n      \
+             |                             ^^^^^^ it allows nothing here: give it a rule with programs = [\"*\"]",
+            "taskmaster.toml:6:39: warning: `attach` allows nothing yet\n    \
+             6 | verbs = [\"stop\", \"reload\", \"reopen\", \"attach\", \"version\"]\n      \
+             |                                       ^^^^^^ it is for a later version of Taskmaster",
         ]
     );
 }

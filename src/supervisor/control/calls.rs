@@ -15,8 +15,8 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall, SignalCall,
-    StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, SignalCall, StatusCall,
+    StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
 use crate::protocol::varlink::Reply;
@@ -26,7 +26,7 @@ use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, config, details, events, notify, security, service, view};
+use super::{Request, config, details, events, notify, programs, security, service, view};
 
 /// An answer at once, or one that comes later by itself.
 pub(super) type Answer = Result<Option<Reply>, Refusal>;
@@ -76,7 +76,9 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
         Method::Stop => change(core, caller, &read(parameters)?, Change::Stop, more),
         Method::Restart => change(core, caller, &read(parameters)?, Change::Restart, more),
         Method::Signal => signal(core, caller, &read(parameters)?),
-        Method::Reload => reload(core, &read(parameters)?),
+        Method::Reload => programs::reload(core, caller, &read(parameters)?),
+        Method::Add => programs::add(core, caller, &read(parameters)?),
+        Method::Remove => programs::remove(core, caller, &read(parameters)?),
         Method::Config => config::answer(core, caller, &read(parameters)?),
         Method::Reopen => {
             let NoParameters {} = read(parameters)?;
@@ -262,14 +264,6 @@ fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
         results.push(ChangeResult { process: member.shown(&id), outcome, detail });
     }
     Ok(Some(Reply::done(ChangeReply { results, waiting: Vec::new() })))
-}
-
-fn reload(core: &mut Core, call: &ReloadCall) -> Answer {
-    if core.fleet.is_shutting_down() {
-        return Err(Refusal::ShuttingDown {});
-    }
-    let reply = core.reload(call.dry_run).map_err(|faults| Refusal::ConfigRejected { faults })?;
-    Ok(Some(Reply::done(reply)))
 }
 
 fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer {
