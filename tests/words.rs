@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         test("what does not go together with what is in force is refused", &[Need::Root], together),
         test("a broken file is refused by every word", &[], broken),
         test("what is available is told, in force or not", &[], avail),
+        test("a log is cleared, and tail shows what came after", &[], clear),
         test("who may reload some programs may not touch others", &[Need::Root], permitted),
     ]
 }
@@ -187,6 +188,35 @@ fn avail() {
     said(&supervisor.ctl(&["avail"]), 0, &expected.concat());
     let json: Value = serde_json::from_str(&supervisor.ctl(&["avail", "--json"]).stdout).expect("JSON");
     assert_eq!((&json[0]["numprocs"], &json[1]["in_use"]), (&json!(2), &json!(false)));
+}
+
+fn clear() {
+    let script = "[\"sh\", \"-c\", \"trap 'echo late; echo worse >&2' USR1; echo early; echo bad >&2; while :; do sleep 0.05; done\"]";
+    let talker = |name: &str, more: &str| program(name, more).replace("\"sleep 1000\"", script);
+    let programs = [talker("a", ""), talker("b", ""), program("quiet", "stdout = \"discard\"\nstderr = \"discard\"")];
+    let supervisor = start(&[programs.concat(), program("never", "autostart = false")].concat());
+    let read = |name: &str| supervisor.read(&format!("log/{name}.log"));
+    let is = |name: &str, text: &str| {
+        crate::support::eventually(&format!("{name} is {text:?}"), || (read(name) == text).then_some(()));
+    };
+    for name in ["a", "b"] {
+        is(&format!("{name}.stdout"), "early\n");
+        is(&format!("{name}.stderr"), "bad\n");
+    }
+    said(&supervisor.ctl(&["clear", "a"]), 0, "a: cleared\n");
+    assert_eq!([read("a.stdout"), read("a.stderr"), read("b.stdout")], ["", "", "early\n"]);
+    said(&supervisor.ctl(&["tail", "a"]), 0, "");
+    said(&supervisor.ctl(&["signal", "USR1", "a"]), 0, "a: signalled\n");
+    is("a.stdout", "late\n");
+    said(&supervisor.ctl(&["tail", "a"]), 0, "late\n");
+    said(&supervisor.ctl(&["clear", "--stderr", "b", "quiet"]), 0, "b: cleared\nquiet: cleared\n");
+    assert_eq!([read("b.stdout"), read("b.stderr")], ["early\n", ""]);
+    let refused = supervisor.ctl(&["clear", "never", "a"]);
+    said(&refused, 1, "never: ERROR (failed)\na: cleared\n");
+    said(&supervisor.ctl(&["clear", "zzz"]), 4, "zzz: ERROR (no such process)\n");
+    let reply = supervisor.call("Clear", json!({ "selectors": ["never"], "channel": "stdout" }));
+    let detail = reply["parameters"]["results"][0]["detail"].as_str().expect("a reason");
+    assert!(detail.contains("is not open"), "{detail}");
 }
 
 /// A number that no account has.

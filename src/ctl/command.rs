@@ -141,6 +141,18 @@ pub enum Action {
         #[arg(hide_possible_values = true)]
         channel: Output,
     },
+    /// Empty the log files of processes, and forget what `tail` shows; rotated files stay
+    Clear {
+        /// Only standard output
+        #[arg(long, conflicts_with = "stderr")]
+        stdout: bool,
+        /// Only standard error
+        #[arg(long)]
+        stderr: bool,
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL", required = true)]
+        selectors: Vec<String>,
+    },
     /// Show the process numbers of programs, or the supervisor's
     Pid {
         /// Processes: web, web:3, web:*, a group name, a glob, all

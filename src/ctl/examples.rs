@@ -29,6 +29,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("remove", &[("remove web", "which is stopped, until it is added again")]),
     ("avail", &[("avail", "also those that are not in force")]),
     ("tail", &[("tail -f web:0", "go on with what it writes"), ("tail -n 100 db stderr", "the last 100 lines")]),
+    ("clear", &[("clear web", "both outputs of all of web"), ("clear --stderr all", "what all have complained of")]),
     ("pid", &[("pid", "the supervisor's"), ("pid web", "one a line, 0 for what does not run")]),
     ("events", &[("events", "the last ones"), ("events -f --json", "and those to come, for a script")]),
     (

@@ -233,12 +233,13 @@ pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Option<Strin
 }
 
 impl Order {
-    fn method(self) -> Method {
+    pub fn method(self) -> Method {
         match self {
             Self::Start => Method::Start,
             Self::Stop => Method::Stop,
             Self::Restart => Method::Restart,
             Self::Signal => Method::Signal,
+            Self::Clear => Method::Clear,
         }
     }
 }

@@ -16,6 +16,7 @@ pub enum Order {
     Stop,
     Restart,
     Signal,
+    Clear,
 }
 
 /// Whether the process got where the order wanted it.
@@ -54,6 +55,8 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Started => "started",
         Outcome::Stopped => "stopped",
         Outcome::Signalled => "signalled",
+        Outcome::Cleared => "cleared",
+        Outcome::NotCleared => "ERROR (failed)",
         Outcome::Ordered => "ordered",
         Outcome::AlreadyStarted => "ERROR (already started)",
         Outcome::NotRunning => "ERROR (not running)",
@@ -90,6 +93,8 @@ fn words(order: Order, result: &ChangeResult) -> &'static str {
         Outcome::Started => "started",
         Outcome::Stopped => "stopped",
         Outcome::Signalled => "signalled",
+        Outcome::Cleared => "cleared",
+        Outcome::NotCleared => "could not be cleared",
         Outcome::Ordered => "ordered, not waited for",
         Outcome::AlreadyStarted => "was already started",
         Outcome::NotRunning if order == Order::Stop => "was not running",

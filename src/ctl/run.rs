@@ -17,7 +17,8 @@ use super::{check, config, detail, live, notify, order, reload, security, show, 
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
-    ChangeReply, Method, NoParameters, Process, Refusal, SignalCall, StatusCall, StatusReply, VersionReply,
+    ChangeReply, Channel, ClearCall, Method, NoParameters, Process, Refusal, SignalCall, StatusCall, StatusReply,
+    VersionReply,
 };
 use crate::system::terminal::Interrupts;
 
@@ -48,7 +49,10 @@ impl Session<'_> {
             Action::Stop(change) => order::change(self, Order::Stop, change, screen),
             Action::Restart(restart) if restart.rolling => order::rolling(self, restart, screen),
             Action::Restart(restart) => order::change(self, Order::Restart, &restart.change, screen),
-            Action::Signal { signal, selectors } => self.signal(signal, selectors, screen),
+            Action::Signal { signal, selectors } => {
+                let call = SignalCall { signal: signal.clone(), selectors: selectors.clone() };
+                self.at_once(Order::Signal, &call, screen)
+            }
             Action::Reload { dry_run: true } | Action::Reread => reload::reload(self, Word::DryRun, &[], screen),
             Action::Reload { dry_run: false } => reload::reload(self, Word::Reload, &[], screen),
             Action::Update { programs } => reload::reload(self, Word::Update, programs, screen),
@@ -57,6 +61,11 @@ impl Session<'_> {
             Action::Avail => reload::avail(self, screen),
             Action::Tail { follow, lines, selector, channel } => {
                 stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
+            }
+            Action::Clear { stdout, stderr, selectors } => {
+                let channel = stdout.then_some(Channel::Stdout).or(stderr.then_some(Channel::Stderr));
+                let call = ClearCall { selectors: selectors.clone(), channel };
+                self.at_once(Order::Clear, &call, screen)
             }
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Config { selectors } => self.config(selectors, screen),
@@ -133,20 +142,20 @@ impl Session<'_> {
         }
     }
 
-    fn signal(&self, signal: &str, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
-        let call = SignalCall { signal: signal.to_owned(), selectors: selectors.to_vec() };
-        let answer = self.ordered(self.ask(Method::Signal, &call), screen)?;
+    /// An order whose results are there at once.
+    fn at_once(&self, order: Order, call: &impl Serialize, screen: &mut Screen) -> Result<u8, Failure> {
+        let answer = self.ordered(self.ask(order.method(), call), screen)?;
         let json = self.json.then(|| pretty(&answer));
         let reply: ChangeReply = understood(answer)?;
         let text = match json {
             Some(json) => json,
             None if screen.terminal => {
-                reply.results.iter().map(|result| results::friendly(Order::Signal, result, screen)).collect()
+                reply.results.iter().map(|result| results::friendly(order, result, screen)).collect()
             }
-            None => results::lines(Order::Signal, &reply, |_| true),
+            None => results::lines(order, &reply, |_| true),
         };
         screen.print(&text)?;
-        Ok(results::exit_code(Order::Signal, &reply))
+        Ok(results::exit_code(order, &reply))
     }
 
     fn pid(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {

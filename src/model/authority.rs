@@ -34,6 +34,7 @@ verbs! {
     Restart "restart",
     Signal "signal",
     Tail "tail",
+    Clear "clear",
     Attach "attach",
     Config "config",
     Notify "notify",

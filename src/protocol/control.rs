@@ -40,6 +40,7 @@ pub enum Method {
     Config,
     Reopen,
     Tail,
+    Clear,
     Events,
     NotifyQueue,
     NotifyTest,
@@ -53,7 +54,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Status,
         Self::Details,
         Self::Security,
@@ -67,6 +68,7 @@ impl Method {
         Self::Config,
         Self::Reopen,
         Self::Tail,
+        Self::Clear,
         Self::Events,
         Self::NotifyQueue,
         Self::NotifyTest,
@@ -94,6 +96,7 @@ impl Method {
             Self::Config => "Config",
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
+            Self::Clear => "Clear",
             Self::Events => "Events",
             Self::NotifyQueue => "NotifyQueue",
             Self::NotifyTest => "NotifyTest",
@@ -119,6 +122,7 @@ impl Method {
             Self::Config => Verb::Config,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
+            Self::Clear => Verb::Clear,
             Self::NotifyQueue
             | Self::NotifyTest
             | Self::NotifyRetry
@@ -335,6 +339,8 @@ pub enum Outcome {
     Stopped,
     NotRunning,
     Signalled,
+    Cleared,
+    NotCleared,
     /// The order was taken; its result was not waited for.
     Ordered,
     /// Something else was asked of it meanwhile, or the supervisor is shutting down.
@@ -345,8 +351,12 @@ impl Outcome {
     /// Whether the command got where it wanted.
     pub fn is_success(self) -> bool {
         match self {
-            Self::Started | Self::AlreadyStarted | Self::Stopped | Self::Signalled | Self::Ordered => true,
-            Self::SpawnError | Self::AbnormalTermination | Self::NotRunning | Self::Superseded => false,
+            Self::Started | Self::AlreadyStarted | Self::Stopped | Self::Signalled | Self::Cleared | Self::Ordered => {
+                true
+            }
+            Self::SpawnError | Self::AbnormalTermination | Self::NotRunning | Self::NotCleared | Self::Superseded => {
+                false
+            }
         }
     }
 }
@@ -466,6 +476,16 @@ pub struct TailReply {
     pub process: String,
     /// Bytes that are not UTF-8 are replaced (U+FFFD); nothing else is changed: escape before showing.
     pub text: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearCall {
+    #[serde(default)]
+    pub selectors: Vec<String>,
+    /// None: both.
+    #[serde(default)]
+    pub channel: Option<Channel>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -790,6 +810,10 @@ method Reopen() -> ()
 
 # The last lines, and with `more` and follow what comes after. The connection ends with the answer.
 method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
+
+# Empties the log files of these, and what Tail remembers: of one output, or of both. Files that were rotated
+# stay.
+method Clear(selectors: []string, channel: ?string) -> (results: []ChangeResult, waiting: []string)
 
 # Recent events, and with `more` and follow those to come.
 method Events(follow: ?bool, since: ?int, since_time: ?string, selectors: ?[]string) -> (

@@ -33,6 +33,7 @@ use crate::worker::channel::{ChannelError, Passed};
 use super::alerts::Alerts;
 use super::asking::Asking;
 use super::authority;
+use super::clearing::Clearing;
 use super::clones::{Clones, News, Purpose};
 use super::control::events::Only;
 use super::control::reloads::Reloads;
@@ -83,6 +84,7 @@ pub struct Core {
     pub(super) control: Control,
     pub(super) waiters: Waiters,
     pub(super) reloads: Reloads,
+    pub(super) clearing: Clearing,
     /// The terminal that the shell is on.
     pub(super) terminal: Option<Saved>,
     pub(super) dialer: Option<(OwnedFd, u64)>,
@@ -456,6 +458,7 @@ impl Core {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
             self.reloads.forget(id);
+            self.clearing.forget(id);
             self.asking.forget(id);
         }
     }

@@ -10,6 +10,7 @@
 mod alerts;
 mod asking;
 mod authority;
+mod clearing;
 mod clones;
 mod connect;
 mod control;
@@ -231,6 +232,7 @@ fn supervise(
         workers: BTreeMap::new(),
         control,
         waiters: control::waiters::Waiters::default(),
+        clearing: clearing::Clearing::default(),
         reloads: control::reloads::Reloads::default(),
         terminal,
         dialer: None,

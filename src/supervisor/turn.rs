@@ -106,6 +106,9 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
+        for (client, reply) in self.clearing.finished() {
+            self.answer(client, &Reply::done(reply));
+        }
         for (client, reply) in self.take_finished_reloads() {
             self.answer(client, &Reply::done(reply));
         }

@@ -15,8 +15,8 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, SignalCall, StatusCall,
-    StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    ChangeCall, ChangeReply, ChangeResult, ClearCall, INTERFACE, Method, NoParameters, Outcome, Refusal, SignalCall,
+    StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
 use crate::protocol::varlink::Reply;
@@ -86,6 +86,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
             Ok(Some(Reply::done(NoParameters {})))
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
+        Method::Clear => clear(core, caller, &read(parameters)?),
         Method::Events => events::answer(core, caller, &read(parameters)?, more),
         Method::NotifyQueue
         | Method::NotifyTest
@@ -264,6 +265,12 @@ fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
         results.push(ChangeResult { process: member.shown(&id), outcome, detail });
     }
     Ok(Some(Reply::done(ChangeReply { results, waiting: Vec::new() })))
+}
+
+fn clear(core: &mut Core, caller: &Caller, call: &ClearCall) -> Answer {
+    let ids = select(core, caller, Verb::Clear, &call.selectors)?;
+    core.clear(caller.client, &ids, call.channel);
+    Ok(None)
 }
 
 fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer {
