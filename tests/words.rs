@@ -126,6 +126,9 @@ fn add_and_remove() {
     let json = supervisor.ctl(&["--json", "remove", "c"]);
     let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(json, json!({ "results": [{ "program": "c", "result": "removed" }] }));
+    let process = supervisor.ctl(&["remove", "a:0"]);
+    assert_eq!((process.code, process.stdout.as_str()), (2, ""), "{process:?}");
+    assert!(process.stderr.contains("a:0") && process.stderr.lines().count() == 1, "{process:?}");
     let bare = supervisor.call("Add", json!({}));
     assert_eq!(bare["parameters"]["parameter"], "programs", "{bare}");
 }

@@ -112,7 +112,7 @@ pub fn avail(session: &Session<'_>, screen: &mut Screen) -> Result<u8, Failure> 
     } else if all.is_empty() {
         if screen.terminal { "no programs are configured\n".to_owned() } else { String::new() }
     } else if screen.terminal {
-        let headings = [("NAME", false), ("", false), ("START", false), ("PRIORITY", true)];
+        let headings = [("NAME", false), ("STATE", false), ("START", false), ("PRIORITY", true)];
         let rows: Vec<Vec<String>> = all.iter().flat_map(Available::rows).collect();
         grid(&headings, &rows, Some(screen.width()), screen.colour)
     } else {

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::model::authority::Verb;
 use crate::model::id::{ProcessId, ProgramName};
+use crate::model::selector::Selector;
 use crate::model::state::State;
+use crate::model::text::quoted;
 use crate::policy::permission::Target;
 use crate::protocol::control::{
     ProgramOutcome, ProgramResult, ProgramsCall, ProgramsReply, Refusal, ReloadCall, ReloadReply,
@@ -103,6 +105,10 @@ fn chosen(
 ) -> Result<BTreeSet<ProgramName>, Refusal> {
     if selectors.is_empty() {
         return Err(invalid("programs", "name at least one program or group"));
+    }
+    // What is done to a program is done to all of its processes.
+    if let Some(one) = selectors.iter().find(|one| matches!(Selector::new(one), Selector::Instance(..))) {
+        return Err(invalid("programs", format!("{} names a process: name its program", quoted(one))));
     }
     let names = select(core, caller, Verb::Reload, disk, selectors)?;
     for program in disk.into_iter().flat_map(|disk| &disk.programs).filter(|program| names.contains(&program.name)) {
