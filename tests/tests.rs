@@ -22,6 +22,7 @@ mod hostile;
 mod in_force;
 mod lies;
 mod main_job;
+mod manager;
 mod neighbours;
 mod output;
 mod privileges;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Trial> {
         in_force::trials(),
         lies::trials(),
         main_job::trials(),
+        manager::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),

@@ -8,9 +8,11 @@
 //! their own, and no message leaves the spool while the state on disk still holds it: so a crash at any
 //! step loses nothing and makes no second message of one.
 
+mod leaving;
 mod pipelines;
 mod questions;
 mod refresh;
+mod saving;
 mod secrets;
 mod sending;
 mod sendmail;
@@ -26,12 +28,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::alert::entry::Entry;
-use crate::alert::merge::merge;
 use crate::alert::notice::Notice;
-use crate::alert::queue::{Queue, SavedFailure, Settled};
+use crate::alert::queue::Queue;
 use crate::alert::queues::Queues;
 use crate::model::event::{Event, Kind};
 use crate::model::notify::{About, Channel, ChannelName, MailTransport, Transport};
@@ -42,17 +41,13 @@ use crate::system::poll::Poll;
 
 use super::network::{self, Gone, JobId, Message, News, Order, Secrets};
 use super::render::Rendering;
-use super::spool::{STATE_MAX, Spool};
+use super::spool::Spool;
 use pipelines::Pipelines;
 use questions::Testing;
+use saving::Saves;
 use sending::Job;
 use sendmail::Sendmail;
 use tails::Tails;
-
-/// The least time from one writing of the state to the next, while nothing hurries.
-const SAVE_INTERVAL: Duration = Duration::from_millis(250);
-/// Half of the events that the core sends before it waits for an acknowledgement.
-const UNSAVED_MAX: usize = 256;
 
 /// The network thread, as it is seen from here.
 pub trait Network {
@@ -141,42 +136,6 @@ pub struct Alerts<N> {
     drain: Option<Moment>,
 }
 
-/// When the state is written. All of it is written each time: a flood of events makes it no more often than
-/// the disk can bear, and the events wait that long for their acknowledgement.
-#[derive(Default)]
-struct Saves {
-    /// The pipelines differ from what was saved last.
-    is_due: bool,
-    /// Events since then.
-    events: usize,
-    /// Not before, unless something hurries.
-    next: Moment,
-    /// The supervisor ends: at once, from now on.
-    hurries: bool,
-}
-
-#[derive(Serialize)]
-struct State<'a, P> {
-    run: u64,
-    seq: u64,
-    pipelines: P,
-    outbox: Vec<&'a Entry>,
-    /// Channels that fail, with the mark of their settings.
-    failing: BTreeMap<&'a str, (u64, SavedFailure)>,
-}
-
-#[derive(Deserialize)]
-struct SavedState {
-    run: u64,
-    seq: u64,
-    #[serde(default)]
-    pipelines: serde_json::Value,
-    #[serde(default)]
-    outbox: Vec<serde_json::Value>,
-    #[serde(default)]
-    failing: BTreeMap<ChannelName, serde_json::Value>,
-}
-
 impl<N: Network> Alerts<N> {
     /// Goes on where an earlier notifier has ended.
     pub fn new(network: N, render: Render, folders: Folders, now: Now) -> Self {
@@ -227,38 +186,6 @@ impl<N: Network> Alerts<N> {
             alerts.restore(state, now);
         }
         alerts
-    }
-
-    fn restore(&mut self, state: serde_json::Value, now: Now) {
-        let state = match serde_json::from_value::<SavedState>(state) {
-            Ok(state) => state,
-            Err(error) => {
-                self.lose(0, &format!("state.json in the spool is not what it should be: {error}"));
-                return;
-            }
-        };
-        (self.run, self.seq) = (state.run, state.seq);
-        self.pipelines = Pipelines::restore(&state.pipelines, now);
-        for (channel, failure) in state.failing {
-            // Without it the channel is tried at once.
-            let Ok((mark, failure)) = serde_json::from_value::<(u64, SavedFailure)>(failure) else { continue };
-            self.queues.channels.entry(channel.clone()).or_default().restore(failure, now.moment, now.wall);
-            self.marks.insert(channel, mark);
-        }
-        for entry in state.outbox {
-            let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
-                self.lose(1, "a message in state.json is not what it should be");
-                continue;
-            };
-            self.outbox.insert(entry.notice.id.clone());
-            let is_buried = self.queues.dead().any(|dead| dead.notice.id == entry.notice.id);
-            let is_merged =
-                self.queues.channels.values().flat_map(Queue::entries).any(|e| e.merged.contains(&entry.notice.id));
-            if self.spool.is_unfiled(&entry) && !is_buried && !is_merged {
-                let bytes = self.spool.put(&entry);
-                self.queue(entry, bytes, now);
-            }
-        }
     }
 
     fn queue(&mut self, entry: Entry, bytes: u64, now: Now) {
@@ -370,21 +297,6 @@ impl<N: Network> Alerts<N> {
         self.expect_firing(now);
     }
 
-    /// Messages of channels that are gone.
-    fn bury_unconfigured(&mut self, channels: &[Channel]) {
-        let is_there = |name: &ChannelName| {
-            channels.iter().any(|channel| channel.name == *name && !matches!(channel.transport, Transport::Syslog(_)))
-        };
-        let gone: Vec<ChannelName> = self.queues.channels.keys().filter(|name| !is_there(name)).cloned().collect();
-        for name in gone {
-            let Some(mut queue) = self.queues.channels.remove(&name) else { continue };
-            for entry in queue.bury_all(&format!("the channel {name} is no longer configured")) {
-                self.bury(entry);
-            }
-            self.jobs.retain(|_, job| job.channel() != Some(&name));
-        }
-    }
-
     /// One turn: everything that is due. Gives what is to be told to the core; what was heard before is on
     /// disk by then, as far as the disk takes it, once [`Alerts::is_saved`].
     pub fn turn(&mut self, poll: &mut Poll, now: Now) -> Vec<FromNotifier> {
@@ -434,119 +346,6 @@ impl<N: Network> Alerts<N> {
         }
     }
 
-    /// Buries what is too old, merges what has waited too long, drops what is too much.
-    fn tend_queues(&mut self, now: Now) {
-        let Some(settings) = &self.settings else { return };
-        let limits = settings.notify.spool;
-        let stale_after: BTreeMap<ChannelName, Duration> =
-            settings.notify.channels.iter().map(|channel| (channel.name.clone(), channel.timing.stale_after)).collect();
-        let mut buried = Vec::new();
-        let mut merged = Vec::new();
-        for (name, queue) in &mut self.queues.channels {
-            buried.extend(queue.expire(limits.max_age, now.moment));
-            let Some(stale_after) = stale_after.get(name) else { continue };
-            for group in queue.take_stale(*stale_after, now.moment) {
-                let Some(digest) = merge(group.clone()) else { continue };
-                let bytes = self.spool.put(&digest);
-                queue.push_digest(digest, bytes, *stale_after, now.moment);
-                merged.extend(group);
-            }
-        }
-        merged.iter().for_each(|entry| self.forget(entry));
-        buried.into_iter().for_each(|entry| self.bury(entry));
-        for entry in self.queues.bound(&limits) {
-            self.pipelines.dropped(&entry.notice.channel);
-            self.is_changed = true;
-            self.lose(1, &format!("{}: the queue is full", entry.notice.channel));
-            self.forget(&entry);
-        }
-    }
-
-    /// It leaves the spool.
-    fn forget(&mut self, entry: &Entry) {
-        self.outbox_must_go |= self.outbox.contains(&entry.notice.id);
-        self.spool.remove(entry);
-    }
-
-    fn bury(&mut self, entry: Entry) {
-        self.outbox_must_go |= self.outbox.contains(&entry.notice.id);
-        let reason = entry.reason.as_deref().unwrap_or("it was given up");
-        self.lose(1, &format!("{}: {reason}", entry.notice.channel));
-        self.spool.bury(&entry);
-        self.lay_to_rest(entry);
-    }
-
-    fn lay_to_rest(&mut self, entry: Entry) {
-        for over in self.queues.bury(entry) {
-            self.spool.remove_dead(&over);
-        }
-    }
-
-    fn settle(&mut self, settled: Settled) {
-        match settled {
-            Settled::Sent(entry) => self.forget(&entry),
-            Settled::Buried(entry) => self.bury(*entry),
-            Settled::Waits(entry) => drop(self.spool.put(&entry)),
-        }
-    }
-
-    /// What the events so far have changed is on disk.
-    pub fn is_saved(&self) -> bool {
-        !self.saves.is_due
-    }
-
-    /// What somebody asked for is on disk before it is answered.
-    fn save_now(&mut self) {
-        (self.is_changed, self.saves.next) = (true, Moment::default());
-    }
-
-    /// Brings everything to disk, the state if it is time for it.
-    fn persist(&mut self, now: Now) {
-        self.is_changed = false;
-        self.saves.is_due |= self.pipelines.take_changed();
-        if !self.spool.is_on_disk() {
-            self.saves.is_due = false;
-            return;
-        }
-        let health_changes = self.queues.channels.values_mut().map(Queue::take_change).fold(false, |a, b| a | b);
-        let entries = self.queues.channels.values().flat_map(Queue::entries);
-        let unfiled: Vec<&Entry> = entries.filter(|entry| self.spool.is_unfiled(entry)).collect();
-        let new: BTreeSet<String> = unfiled.iter().map(|entry| entry.notice.id.clone()).collect();
-        let is_time = self.saves.hurries || self.saves.events >= UNSAVED_MAX || self.saves.next <= now.moment;
-        let saves = self.outbox_must_go || !new.is_empty() || health_changes || (self.saves.is_due && is_time);
-        let mut is_saved = false;
-        if saves {
-            let (run, seq, pipelines) = (self.run, self.seq, self.pipelines.save(now));
-            let state = State { run, seq, pipelines, outbox: unfiled, failing: self.failing(now) };
-            // The state has string keys only: to_vec cannot fail on it.
-            let bytes = serde_json::to_vec(&state).unwrap_or_default();
-            drop(state);
-            is_saved = bytes.len() <= STATE_MAX;
-            if is_saved {
-                self.spool.save(bytes);
-                self.outbox.extend(new.iter().cloned());
-            } else if new.is_empty() {
-                self.lose(0, &format!("the state of {} bytes is too large to be saved", bytes.len()));
-            }
-            // What was too large for the state with its new messages fits when they have files of their own.
-            let is_due = !is_saved && !new.is_empty();
-            let next = if is_due { Moment::default() } else { now.moment + SAVE_INTERVAL };
-            self.saves = Saves { is_due, next, hurries: self.saves.hurries, ..Saves::default() };
-        }
-        if self.spool.flush(now.moment) && is_saved {
-            (self.outbox, self.outbox_must_go) = (new, false);
-        }
-    }
-
-    /// The channels that fail, as they are to be on disk.
-    fn failing(&self, now: Now) -> BTreeMap<&str, (u64, SavedFailure)> {
-        let failing = self.queues.channels.iter().filter_map(|(name, queue)| {
-            let failure = queue.failure(now.moment, now.wall)?;
-            Some((name.0.as_str(), (self.marks.get(name).copied().unwrap_or_default(), failure)))
-        });
-        failing.collect()
-    }
-
     fn tell_health(&mut self, now: Now) {
         for (name, queue) in &mut self.queues.channels {
             if let Some((health, tell)) = queue.news(now.moment) {
@@ -593,18 +392,6 @@ impl<N: Network> Alerts<N> {
         let save = Some(self.saves.next).filter(|_| self.saves.is_due);
         let others = [self.spool.deadline(), self.tails.deadline(), self.syslog.deadline(), self.drain, save];
         [queues, pipelines, limits, refresh].into_iter().chain(others).flatten().min()
-    }
-
-    /// The core is gone, in an orderly way or not: what is under way goes on in the next notifier.
-    pub fn end(&mut self, now: Now) {
-        for queue in self.queues.channels.values_mut() {
-            if let Some(entry) = queue.abandon() {
-                self.spool.put(entry);
-            }
-        }
-        self.saves.hurries = true;
-        self.saves.is_due |= self.settings.is_some();
-        self.persist(now);
     }
 
     /// The channel's own recipients; none for a webhook.

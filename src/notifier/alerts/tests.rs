@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::saving::{SAVE_INTERVAL, UNSAVED_MAX};
 use super::*;
 use crate::alert::notice::Output;
 use crate::alert::outcome::{Class, Failure, Outcome};
