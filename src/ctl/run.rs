@@ -85,7 +85,7 @@ impl Session<'_> {
     }
 
     fn status_of(&self, selectors: &[String]) -> Result<StatusReply, ClientError> {
-        understood(self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?)
+        self.client()?.call(Method::Status, &StatusCall { selectors: selectors.to_vec() })
     }
 
     fn status(&self, selectors: &[String], detail: bool, screen: &mut Screen) -> Result<u8, Failure> {
@@ -96,11 +96,11 @@ impl Session<'_> {
         } else if self.json {
             screen.print(&pretty(&processes))?;
         } else if !screen.terminal {
-            screen.print(&show::lines(&processes, zone::local()))?;
+            screen.print(&show::lines(&processes, zone::of(&processes)))?;
         } else if processes.is_empty() {
             screen.print("no programs are configured\n")?;
         } else {
-            screen.print(&show::table(&processes, screen.width(), screen.colour, zone::local()))?;
+            screen.print(&show::table(&processes, screen.width(), screen.colour, zone::of(&processes)))?;
         }
         if screen.terminal && !self.json {
             for problem in &channels {

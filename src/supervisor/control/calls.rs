@@ -19,7 +19,7 @@ use crate::protocol::control::{
     StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
-use crate::protocol::varlink::Reply;
+use crate::protocol::varlink::{LongReply, Reply};
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
@@ -172,7 +172,8 @@ pub(super) fn select_status(core: &Core, caller: &Caller, selectors: &[String]) 
     }
 }
 
-fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
+/// Answered here: with thousands of processes the answer is long.
+fn status(core: &mut Core, caller: &Caller, call: &StatusCall) -> Answer {
     let ids = select_status(core, caller, &call.selectors)?;
     let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
     let processes = ids.iter().filter_map(|id| {
@@ -181,10 +182,9 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
         let (pid, lack) = (core.clones.pid_of(id), core.remains.outside(id));
         Some(view::process(id, member, pid, lack, remembered, &core.own.user, clocks))
     });
-    Ok(Some(Reply::done(StatusReply {
-        processes: processes.collect(),
-        channels: notify::problems(core, &caller.peer),
-    })))
+    let reply = StatusReply { processes: processes.collect(), channels: notify::problems(core, &caller.peer) };
+    core.answer(caller.client, &LongReply { parameters: reply });
+    Ok(None)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
