@@ -11,6 +11,7 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod ansible;
 mod authority;
 mod check;
 mod completions;
@@ -39,6 +40,7 @@ mod support;
 mod trust;
 mod tty;
 mod varlink;
+mod words;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -66,6 +68,7 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        ansible::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),
@@ -93,6 +96,7 @@ pub fn all() -> Vec<Trial> {
         trust::trials(),
         tty::trials(),
         varlink::trials(),
+        words::trials(),
     ];
     modules.into_iter().flatten().collect()
 }
