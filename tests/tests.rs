@@ -18,6 +18,7 @@ mod control;
 mod demo;
 mod failures;
 mod hostile;
+mod import;
 mod in_force;
 mod lies;
 mod main_job;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Trial> {
         demo::trials(),
         failures::trials(),
         hostile::trials(),
+        import::trials(),
         in_force::trials(),
         lies::trials(),
         main_job::trials(),
