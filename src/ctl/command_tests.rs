@@ -54,6 +54,7 @@ fn every_command_is_understood() {
     assert_eq!(notify(&["unsilence", "web"]), NotifyAction::Unsilence { silence: "web".to_owned() });
     assert!(parse(&["notify", "queue", "--json"]).expect("parses").json);
     assert_eq!(action(&["events", "-f"]), Action::Events { follow: true, since: None, selectors: vec![] });
+    assert_eq!(action(&["import", "a.conf"]), Action::Import { file: PathBuf::from("a.conf") });
     assert_eq!(action(&["help", "stop"]), Action::Help { command: Some("stop".to_owned()) });
     for plain in ["reopen", "version", "shutdown", "pid"] {
         action(&[plain]);
