@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         descriptors: DESCRIPTORS,
         file_bytes: None,
         starts_threads: true,
-        uses_network: cfg!(feature = "network"),
+        uses_network: true,
         calls: &NOTIFIER,
     };
     work("taskmaster-notifier", allowance, |channel| {
