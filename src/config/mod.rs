@@ -95,6 +95,8 @@ pub struct Environment {
     /// The supervisor's own variables, for `${env:NAME}`.
     pub env: BTreeMap<String, String>,
     pub defaults: Directories,
+    /// This build reaches nobody over the network.
+    pub local_only: bool,
 }
 
 /// The directories where the configuration names none.
