@@ -13,7 +13,7 @@ use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
 use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
-use crate::policy::selector::{self, NoMatch};
+use crate::policy::selector::{self, Unselected};
 use crate::protocol::control::{
     ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall, SignalCall,
     StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
@@ -128,6 +128,13 @@ pub(super) fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
     Refusal::NotPermitted { verb, rule }
 }
 
+pub(super) fn unselected(unselected: Unselected) -> Refusal {
+    match unselected {
+        Unselected::NoMatch { selector, suggestion } => Refusal::NoSuchProgram { selector, suggestion },
+        Unselected::TooManyPatterns => invalid("selectors", "too many or too long patterns; use fewer, or plain names"),
+    }
+}
+
 pub(super) fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
     Refusal::InvalidParameter { parameter: parameter.to_owned(), message: Some(message.into()) }
 }
@@ -139,8 +146,7 @@ fn select(core: &Core, caller: &Caller, verb: Verb, selectors: &[String]) -> Res
         return Err(invalid("selectors", "name at least one process, program or group, or `all`"));
     }
     let visible = authority::visible(&core.rules, &core.fleet, &caller.peer, None);
-    let chosen = selector::select(selectors, visible.iter().copied())
-        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })?;
+    let chosen = selector::select(selectors, visible.iter().copied()).map_err(unselected)?;
     if chosen.is_empty() {
         core.rules.judge_some(&caller.peer, verb).map_err(not_permitted)?;
     }
@@ -164,8 +170,9 @@ pub(super) fn select_status(core: &Core, caller: &Caller, selectors: &[String]) 
             core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
             Ok(chosen)
         }
+        Err(Unselected::TooManyPatterns) => Err(unselected(Unselected::TooManyPatterns)),
         // What is seen for another reason is refused; what is not seen is not there.
-        Err(_) => select(core, caller, Verb::Status, selectors),
+        Err(Unselected::NoMatch { .. }) => select(core, caller, Verb::Status, selectors),
     }
 }
 
