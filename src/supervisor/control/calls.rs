@@ -222,13 +222,13 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, m
             (Change::Start, State::Stopping) => (Input::Start, Goal::StoppedThenRunning),
             (Change::Start, _) if at_rest => (Input::Start, Goal::Running),
             (Change::Start, _) => {
-                pending.known(id, shown, Outcome::AlreadyStarted, None);
+                pending.known(shown, Outcome::AlreadyStarted, None);
                 continue;
             }
             (Change::Stop, _) if at_rest => {
                 // Also what rests by itself is to stay down, whatever a reload brings.
                 inputs.push((id.clone(), Input::Stop));
-                pending.known(id, shown, Outcome::NotRunning, None);
+                pending.known(shown, Outcome::NotRunning, None);
                 continue;
             }
             (Change::Stop, _) => (Input::Stop, Goal::Stopped),
@@ -239,7 +239,7 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, m
         if call.wait {
             pending.wait(id, shown, goal);
         } else {
-            pending.known(id, shown, Outcome::Ordered, None);
+            pending.known(shown, Outcome::Ordered, None);
         }
     }
     if change == Change::Stop {
