@@ -9,14 +9,18 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::record::Record;
+use super::stream::LARGE_PIPE;
 use crate::protocol::spawner::SinkId;
 use crate::system::block::{self, Block};
+use crate::system::stdio;
 
 pub struct Hand {
     block: Block,
     /// A pipe of our own, empty between two uses: what lies in another is looked at through it.
     see: File,
     show: OwnedFd,
+    /// It is as large as any that is looked at.
+    is_large: bool,
     /// What a logger that died was about to do.
     left: Record,
 }
@@ -30,7 +34,9 @@ impl Hand {
         let [memory, see, show] = descriptors;
         let block = Block::new(memory)?;
         let left = Record::decode(&block.record()?);
-        let mut hand = Self { block, see: File::from(see), show, left };
+        // The core has made it so large, or could not; the kernel takes the same size once more.
+        let is_large = stdio::enlarge_pipe(&show, LARGE_PIPE).is_ok();
+        let mut hand = Self { block, see: File::from(see), show, is_large, left };
         hand.empty_pipe();
         // Bytes without a record were put there by nobody, and a record without bytes is over, but this one.
         if !matches!(left, Record::Carrying { .. }) && (left == Record::Nothing || hand.block.bytes().is_empty()) {
@@ -102,6 +108,11 @@ impl Hand {
     /// None on this memory.
     pub fn done(&mut self) -> io::Result<()> {
         self.block.clear()
+    }
+
+    /// Whether a look shows all that lies in a pipe, if there is room for it.
+    pub const fn sees_all(&self) -> bool {
+        self.is_large
     }
 
     /// Copies the beginning of what lies in a pipe, and leaves it there. 0: it has ended.

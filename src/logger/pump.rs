@@ -108,9 +108,10 @@ impl Logger {
             Found::End => return self.end(id),
         };
         let bytes = &self.buffer[..count];
-        let must = stream.flush || stream.to_drain.is_some();
+        let stands_still = std::mem::take(&mut stream.flush) && stream.held == count;
+        let must = stands_still || stream.empty_out || stream.to_drain.is_some();
         let (page, dress) = (sink.page(self.now), sink.dress());
-        let held_max = stream.held_max(count);
+        let held_max = stream.held_max(count, hand);
         let mut choice = page.choose(bytes, held_max, must);
         if choice == Choice::Hold && stream.is_left() {
             choice = page.choose(bytes, held_max, true);
@@ -120,9 +121,6 @@ impl Logger {
                 let count = if dress.strip_ansi { Some(dress::before_begun(&bytes[..count])) } else { None }
                     .filter(|before| *before > 0)
                     .unwrap_or(count);
-                if bytes[count - 1] != b'\n' {
-                    stream.flush = false;
-                }
                 self.watch_all(id)?;
                 match self.carry_over(id, sink_id, count, dress)? {
                     Found::Bytes(count) => Ok(Step::Read { count, more: true }),
@@ -130,7 +128,7 @@ impl Logger {
                     Found::End => self.end(id),
                 }
             }
-            Choice::Hold => self.hold(id),
+            Choice::Hold => self.hold(id, count),
             Choice::Rotate => Ok(if self.rotate(sink_id)? { Step::Stop } else { Step::Again }),
         }
     }
@@ -171,6 +169,7 @@ impl Logger {
     fn dry(&mut self, id: StreamId) -> Result<Step, LoggerError> {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.flush = false;
+            stream.empty_out = false;
         }
         self.watch_all(id)?;
         self.count_drained(id, PIPE_MAX);
@@ -188,8 +187,9 @@ impl Logger {
     }
 
     /// Leaves the unfinished line in the pipe: the next bytes wake us, or its time is over.
-    fn hold(&mut self, id: StreamId) -> Result<Step, LoggerError> {
+    fn hold(&mut self, id: StreamId, length: usize) -> Result<Step, LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
+        stream.held = length;
         if let Some(token) = stream.token
             && !std::mem::replace(&mut stream.holds, true)
         {
@@ -344,8 +344,11 @@ impl Logger {
     /// Reads what is in a pipe now, an unfinished line included.
     pub(super) fn pump_out(&mut self, id: StreamId) -> Result<(), LoggerError> {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.flush = true;
+            stream.empty_out = true;
             self.pump(id, PIPE_MAX)?;
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.empty_out = false;
         }
         Ok(())
     }

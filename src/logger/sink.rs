@@ -245,6 +245,10 @@ impl Sink {
     /// The file is full. Without backups it is emptied here; `true`: the core is to be asked.
     pub fn rotate(&mut self, hand: &mut Hand, now: Moment) -> bool {
         if self.settings.backups > 0 {
+            // Whoever fills a small file at once must not always be the first at the next one.
+            if let Some(first) = (!self.streams.is_empty()).then(|| self.streams.remove(0)) {
+                self.streams.push(first);
+            }
             self.rotation = Rotation::Asked;
             return true;
         }
@@ -370,11 +374,13 @@ impl Sink {
                 rest = hand.bytes().to_vec();
                 rest.drain(..record::written(&rest, &behind(&self.file, 0, rest.len())));
             }
-            Record::Carrying { sink, file, size, end, .. } if sink == self.id && file == self.identity => {
-                // As if nothing had been done yet, unless it is all done.
-                if before.and_then(|before| before.metadata().ok()).is_some_and(|before| before.len() == end) {
-                    self.file.set_len(size)?;
-                }
+            // As if nothing had been done yet, unless it is all done.
+            Record::Carrying { sink, file, size, end, .. }
+                if sink == self.id
+                    && file == self.identity
+                    && before.and_then(|before| before.metadata().ok()).is_some_and(|before| before.len() == end) =>
+            {
+                self.file.set_len(size)?;
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use crate::system::{poll, stdio};
 
 /// What the kernel gives a pipe, and what is asked for when a program fills it.
 const PIPE: usize = 64 << 10;
-const LARGE_PIPE: i32 = 1 << 20;
+pub const LARGE_PIPE: i32 = 1 << 20;
 /// The most that can lie in a pipe when it is drained.
 pub const PIPE_MAX: usize = 1 << 20;
 /// What a pipe of the usual size holds in any case: it can be full with less than it has bytes for.
@@ -38,8 +38,12 @@ pub struct Stream {
     /// When the line was last seen to grow, and whether a timer runs for it.
     pub held_since: Moment,
     pub timed: bool,
-    /// It waits no longer.
+    /// How long it was then.
+    pub held: usize,
+    /// It waits no longer, unless it has grown.
     pub flush: bool,
+    /// Nothing waits until the pipe is empty.
+    pub empty_out: bool,
     /// The last byte that was given to the file did not end a line.
     mid_line: bool,
     /// The beginning of a line was dropped: how much of its rest was dropped, too.
@@ -72,7 +76,9 @@ impl Stream {
             holds: false,
             held_since: Moment::default(),
             timed: false,
+            held: 0,
             flush: false,
+            empty_out: false,
             mid_line: false,
             skipped: None,
             enlarged: None,
@@ -147,11 +153,11 @@ impl Stream {
 
     /// How long a line that waits in it for its end may be, given one of such a length: a full pipe would
     /// hold its writer back.
-    pub fn held_max(&mut self, length: usize) -> usize {
+    pub fn held_max(&mut self, length: usize, hand: &Hand) -> usize {
         if self.is_pipe && length > SURE && self.enlarged.is_none() {
             self.enlarge();
         }
-        if self.is_pipe && self.enlarged == Some(false) { SURE } else { cut::HELD_MAX }
+        if self.is_pipe && (self.enlarged == Some(false) || !hand.sees_all()) { SURE } else { cut::HELD_MAX }
     }
 
     /// What is next, without a look at it.

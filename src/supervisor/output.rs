@@ -367,8 +367,8 @@ fn settings(program: &Program) -> SinkSettings {
     SinkSettings {
         max_bytes: watch.log_maxbytes,
         backups: watch.log_backups,
-        timestamps: false,
-        strip_ansi: false,
+        timestamps: watch.log_timestamps,
+        strip_ansi: watch.strip_ansi,
     }
 }
 

@@ -25,6 +25,7 @@ const OF_A_DESCRIPTOR: &[u64] = &[
     libc::F_SETFL as u64,
     libc::F_DUPFD_CLOEXEC as u64,
     libc::F_SETPIPE_SZ as u64,
+    libc::F_GET_SEALS as u64,
 ];
 
 /// What every program of ours needs to live and to talk to the core.
@@ -50,7 +51,7 @@ const COMMON: &[Call] = &[
     Call::when(
         libc::SYS_fcntl,
         When::OneOf(1, OF_A_DESCRIPTOR),
-        "non-blocking, close-on-exec, a duplicate, a larger pipe",
+        "non-blocking, close-on-exec, a duplicate, a larger pipe, memory that cannot shrink",
     ),
     Call::always(libc::SYS_fstat, "fstat(3) of the others"),
     Call::always(libc::SYS_ftruncate, "a file that is full is emptied, a half line cut off"),

@@ -1,7 +1,9 @@
 //! The logger's loop on a thread, with real pipes and files; the test plays the core.
 
+mod dressing;
 mod failing;
 mod following;
+mod killed;
 mod measure;
 mod rotating;
 
