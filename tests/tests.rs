@@ -11,6 +11,7 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod ansible;
 mod authority;
 mod check;
 mod completions;
@@ -19,8 +20,10 @@ mod demo;
 mod failures;
 mod hostile;
 mod in_force;
+mod installed;
 mod lies;
 mod main_job;
+mod manager;
 mod neighbours;
 mod output;
 mod privileges;
@@ -37,6 +40,7 @@ mod support;
 mod trust;
 mod tty;
 mod varlink;
+mod words;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -64,6 +68,7 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        ansible::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),
@@ -72,8 +77,10 @@ pub fn all() -> Vec<Trial> {
         failures::trials(),
         hostile::trials(),
         in_force::trials(),
+        installed::trials(),
         lies::trials(),
         main_job::trials(),
+        manager::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),
@@ -89,6 +96,7 @@ pub fn all() -> Vec<Trial> {
         trust::trials(),
         tty::trials(),
         varlink::trials(),
+        words::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

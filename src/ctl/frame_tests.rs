@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::ctl::show::tests::process;
 use crate::model::event::{Event, Facts, Kind};
+use crate::model::state::State;
 use crate::model::time::WallTime;
 
 fn view(processes: Vec<Process>, events: usize) -> View {

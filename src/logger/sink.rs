@@ -258,6 +258,14 @@ impl Sink {
         false
     }
 
+    /// Empties the file, whatever is in it.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.size = 0;
+        self.mid_line = false;
+        Ok(())
+    }
+
     /// Empties the file, but for the unfinished line at its end: that is in hand meanwhile.
     fn empty(&mut self, hand: &mut Hand) -> io::Result<()> {
         let unfinished = self.movable(&self.file, self.size, EMPTY_KEEPS_MAX).map_or(0, |start| self.size - start);

@@ -33,11 +33,14 @@ use crate::worker::channel::{ChannelError, Passed};
 use super::alerts::Alerts;
 use super::asking::Asking;
 use super::authority;
+use super::clearing::Clearing;
 use super::clones::{Clones, News, Purpose};
 use super::control::events::Only;
+use super::control::reloads::Reloads;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
+use super::manager::ServiceManager;
 use super::output::{Output, Planned};
 use super::reactor::{ClientId, Event, Reactor};
 use super::remains::Remains;
@@ -73,6 +76,8 @@ pub struct Core {
     pub(super) sendmails: Sendmails,
     pub(super) asking: Asking,
     pub(super) tail_rate: Rate,
+    /// What started us, if it wants to know.
+    pub(super) manager: ServiceManager,
     pub(super) event_log: Rc<OwnedFd>,
     /// Held open, as it was judged at the start.
     pub(super) state_dir: OwnedFd,
@@ -81,6 +86,8 @@ pub struct Core {
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
     pub(super) waiters: Waiters,
+    pub(super) reloads: Reloads,
+    pub(super) clearing: Clearing,
     /// The terminal that the shell is on.
     pub(super) terminal: Option<Saved>,
     pub(super) dialer: Option<(OwnedFd, u64)>,
@@ -102,7 +109,8 @@ const DESCRIPTORS_KEPT: i32 = 32;
 /// Where the configuration comes from.
 pub enum ConfigSource {
     File(PathBuf),
-    BuiltIn,
+    /// As it was at the start: what is in force can have less.
+    BuiltIn(Box<Config>),
 }
 
 /// How far the shutdown has come.
@@ -409,6 +417,7 @@ impl Core {
     /// Records an event about this program as it was then: it may be forgotten by now.
     fn record_of(&mut self, about: Option<(&ProcessId, &Program)>, kind: Kind, facts: Facts) {
         let program = about.map(|(_, program)| program);
+        self.manager.changed();
         let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;
@@ -452,6 +461,8 @@ impl Core {
     pub(super) fn serve_client(&mut self, id: ClientId, event: Event) {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
+            self.reloads.forget(id);
+            self.clearing.forget(id);
             self.asking.forget(id);
         }
     }

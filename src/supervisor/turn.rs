@@ -51,6 +51,7 @@ impl Core {
             self.alerts.deadline(),
             self.sendmails.deadline(),
             self.asking.deadline(),
+            self.manager.deadline(),
             self.workers.values().filter_map(|worker| worker.next_start).min(),
             self.ending.as_ref().and_then(Ending::deadline),
         ];
@@ -106,10 +107,17 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
+        for (client, reply) in self.clearing.finished() {
+            self.answer(client, &Reply::done(reply));
+        }
+        for (client, reply) in self.take_finished_reloads() {
+            self.answer(client, &Reply::done(reply));
+        }
         self.tend_alerts(now);
         self.time_out_sendmails(now);
         self.time_out_questions(now);
         self.tend_workers(now);
+        self.tell_manager(now);
         self.go_on_ending(now)
     }
 }
