@@ -26,8 +26,9 @@ pub fn trials() -> Vec<Trial> {
         test("log files have the owner and mode that fit their directory", &[Need::Root], ownership),
         test("rotated files are numbered from the newest and the oldest is removed", &[], rotation),
         test("a logger that is killed again and again costs the program nothing", &[], killed_logger),
-        test("a logger that is killed at work takes with it at most what it had in hand", &[], killed_at_work),
+        test("a logger that is killed at work loses and doubles nothing", &[], killed_at_work),
         test("a log that cannot be rotated is told once and again when it can", &[Need::Root], not_rotated),
+        test("lines have their time and no escape sequences, from a reload on", &[], dressed),
         test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
     ]
 }
@@ -355,26 +356,37 @@ fn killed_logger() {
     assert!(assert_counts(&supervisor.read("log/count.stdout.log")) > 50);
 }
 
-/// A logger that dies between reading and writing takes with it what it had in hand: at most one read.
+/// At work all the time, and killed at any moment; `logger::tests::killed` does so more often, without the
+/// pauses between two loggers.
 fn killed_at_work() {
     let count = COUNT.replace("; sleep 0.001", "");
-    let supervisor = Supervisor::start(&script("count", &count, "log_maxbytes = 0"));
-    let log = supervisor.path("log/count.stdout.log");
-    supervisor.wait_for_state("count", "RUNNING");
-    let pid = supervisor.pid_of("count");
-    for _ in 0..5 {
+    let one = script("count", &count, "stdout = \"@dir@/count.log\"\nlog_maxbytes = \"20KB\"\nlog_backups = 10000");
+    let two = script("many", &count, "numprocs = 2\nstdout = \"@dir@/many.log\"\nlog_maxbytes = 0");
+    let supervisor = Supervisor::start(&(one + &two));
+    let log = supervisor.path("many.log");
+    supervisor.wait_until("all run", |all| all.iter().all(|process| process["state"] == "RUNNING"));
+    let pids = ["count", "many:0", "many:1"].map(|name| supervisor.pid_of(name));
+    for _ in 0..8 {
         let before = eventually("lines are written", || size(&log));
         eventually("more lines are written", || size(&log).filter(|size| *size > before + 1000));
         kill_logger(&supervisor, || {});
     }
-    assert_eq!(supervisor.pid_of("count"), pid);
-    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
-    eventually("the last line is whole", || supervisor.read("log/count.stdout.log").ends_with('\n').then_some(()));
-    let text = supervisor.read("log/count.stdout.log");
-    let numbers: Vec<u64> = text.lines().map(|line| line.parse().expect("a whole line")).collect();
-    let gaps: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
-    assert!(gaps.iter().all(|pair| pair[0] < pair[1]), "in order and none twice: {gaps:?}");
-    assert!(gaps.len() <= 5, "no more than what each had in hand: {gaps:?}");
+    assert_eq!(["count", "many:0", "many:1"].map(|name| supervisor.pid_of(name)), pids);
+    assert_eq!(supervisor.ctl(&["stop", "all"]).code, 0);
+    eventually("the last line is whole", || supervisor.read("count.log").ends_with('\n').then_some(()));
+    let older = (1..).map(|n| format!("count.log.{n}")).take_while(|name| supervisor.path(name).exists());
+    let mut files: Vec<String> = older.map(|name| supervisor.read(&name)).collect();
+    files.reverse();
+    assert!(files.len() > 1 && files.iter().all(|text| text.ends_with('\n')), "no line is cut at a rotation");
+    assert_counts(&(files.concat() + &supervisor.read("count.log")));
+    // Two count there: each number up to the lower of the last ones is there twice.
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for line in supervisor.read("many.log").lines() {
+        *times.entry(line.parse().expect("a whole line")).or_default() += 1;
+    }
+    let both = times.values().take_while(|count| **count == 2).count();
+    assert!(both > 100 && times.values().skip(both).all(|count| *count == 1), "{both} of {}", times.len());
+    assert!(times.keys().zip(1..).all(|(number, expected)| *number == expected), "none is missing");
 }
 
 fn full_disk() {
@@ -438,4 +450,25 @@ fn not_rotated() {
     supervisor.wait_for_event("it can again", |event| event["kind"] == "output.recovered");
     let told = |kind: &str| supervisor.event_log().iter().filter(|event| event["kind"] == kind).count();
     assert_eq!((told("output.failing"), told("output.recovered"), told("output.dropped")), (1, 1, 0));
+}
+
+fn dressed() {
+    let speak = "trap \"exit 0\" TERM; n=0; while :; do n=$((n+1)); printf \"\\033[31m$n\\033[m\\n\"; sleep 0.01; done";
+    let supervisor = Supervisor::start(&script("talker", speak, "strip_ansi = true"));
+    let lines = |supervisor: &Supervisor, many: usize| {
+        eventually("lines", || {
+            Some(supervisor.read("log/talker.stdout.log")).filter(|text| text.lines().count() > many)
+        })
+    };
+    let text = lines(&supervisor, 5);
+    assert!(text.starts_with("1\n2\n3\n4\n5\n"), "{text:?}");
+    let pid = supervisor.pid_of("talker");
+    supervisor.configure(&script("talker", speak, "strip_ansi = true\nlog_timestamps = true"));
+    assert_eq!(supervisor.ctl(&["reload"]).code, 0);
+    let many = supervisor.read("log/talker.stdout.log").lines().count();
+    let text = lines(&supervisor, many + 5);
+    assert_eq!(supervisor.pid_of("talker"), pid, "the program is not touched");
+    let last = text.lines().last().expect("a line");
+    let (time, number) = last.split_once(' ').unwrap_or_else(|| panic!("no time before {last:?}"));
+    assert!(time.len() == 24 && time.ends_with('Z') && number.parse::<u64>().is_ok(), "{last:?}");
 }

@@ -1,30 +1,79 @@
-//! Where to cut: how much of a pipe may be read into what room, and which part of it is whole lines.
+//! Where to cut: how many of the bytes in a pipe go into a file with so much room.
 //!
-//! A single writer's bytes go into the file as they come; a line end is looked for only when the file
-//! is full. Several writers of one file are written line by line, so that their lines stay whole.
+//! A single writer's bytes go there as they come; a line end is looked for only when the file is full. Where
+//! lines must stay whole (several writers of one file, lines that are changed on their way), what is no whole
+//! line yet stays in the pipe.
 #![forbid(unsafe_code)]
 
 /// The longest unfinished line that is kept back for its end.
 pub const HELD_MAX: usize = 64 << 10;
 
-/// What to do next for a stream whose file has so much room.
+/// What is to be done with the bytes at the beginning of a pipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Read at most so much: it fits.
-    Read(usize),
-    /// The unfinished line is longer than any file may be: write what fits of it.
-    Split,
-    /// Nothing fits: a new file is needed.
+pub enum Choice {
+    /// So many go into the file now.
+    Take(usize),
+    /// The line is unfinished: it stays where it is.
+    Hold,
+    /// The line does not fit: a new file is needed.
     Rotate,
 }
 
-/// How much to read: what is kept back (`held`) and what is read must fit together.
-pub fn next(room: u64, held: usize, file_is_empty: bool, most: usize) -> Next {
-    let left = room.saturating_sub(held as u64);
-    match usize::try_from(left).unwrap_or(usize::MAX).min(most) {
-        0 if file_is_empty => Next::Split,
-        0 => Next::Rotate,
-        count => Next::Read(count),
+/// The file, as far as it matters where to cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// How many bytes it takes until it is full.
+    pub room: u64,
+    /// How many it may have at most.
+    pub max_bytes: u64,
+    pub is_empty: bool,
+    /// How many are added to each line.
+    pub margin: usize,
+    /// It ends in the middle of a line.
+    pub mid_line: bool,
+}
+
+impl Page {
+    /// How many of the bytes fit.
+    fn fitting(&self, bytes: &[u8]) -> usize {
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        if self.margin == 0 {
+            return room.min(bytes.len());
+        }
+        let (mut at, mut left, mut margin) = (0, room, if self.mid_line { 0 } else { self.margin });
+        while at < bytes.len() && left > margin {
+            let line = after_first_newline(&bytes[at..]).unwrap_or(bytes.len() - at).min(left - margin);
+            at += line;
+            left -= margin + line;
+            margin = self.margin;
+        }
+        at
+    }
+
+    /// Only whole lines, unless one is longer than any file, or than `held_max`, or waits no longer (`must`).
+    pub fn choose(&self, bytes: &[u8], held_max: usize, must: bool) -> Choice {
+        let fitting = self.fitting(bytes);
+        match after_last_newline(&bytes[..fitting]) {
+            0 => {}
+            whole => return Choice::Take(whole),
+        }
+        let end = after_first_newline(bytes);
+        let line = end.unwrap_or(bytes.len());
+        if end.is_none() && !must && line <= held_max {
+            return Choice::Hold;
+        }
+        if line <= fitting {
+            return Choice::Take(line);
+        }
+        let is_too_long = (line + self.margin) as u64 > self.max_bytes;
+        if fitting > 0 && is_too_long {
+            Choice::Take(fitting)
+        } else if self.is_empty {
+            // Not even a byte with its margin fits into a whole file.
+            Choice::Take(line.min(usize::try_from(self.max_bytes).unwrap_or(usize::MAX)).max(1))
+        } else {
+            Choice::Rotate
+        }
     }
 }
 
@@ -68,13 +117,34 @@ mod tests {
 
     use super::*;
 
+    fn page(room: u64, max_bytes: u64) -> Page {
+        Page { room, max_bytes, is_empty: room == max_bytes, margin: 0, mid_line: false }
+    }
+
     #[test]
-    fn what_is_read_always_fits() {
-        assert_eq!(next(100, 0, false, 1000), Next::Read(100));
-        assert_eq!(next(100, 40, false, 1000), Next::Read(60));
-        assert_eq!(next(u64::MAX, 40, false, 1000), Next::Read(1000));
-        assert_eq!(next(40, 40, false, 1000), Next::Rotate);
-        assert_eq!(next(40, 50, true, 1000), Next::Split);
+    fn whole_lines_are_taken_as_far_as_they_fit() {
+        let choose = |room, bytes: &[u8], must| page(room, 100).choose(bytes, 50, must);
+        assert_eq!(choose(100, b"one\ntwo\nthr", false), Choice::Take(8));
+        assert_eq!(choose(6, b"one\ntwo\nthr", false), Choice::Take(4));
+        assert_eq!(choose(3, b"one\ntwo\nthr", false), Choice::Rotate);
+        assert_eq!(choose(100, b"thr", false), Choice::Hold);
+        assert_eq!(choose(100, b"thr", true), Choice::Take(3));
+        assert_eq!(choose(2, b"thr", true), Choice::Rotate);
+        assert_eq!(choose(100, &[b'x'; 51], false), Choice::Take(51));
+        assert_eq!(choose(20, &[b'x'; 51], false), Choice::Rotate);
+        assert_eq!(choose(20, &[b'x'; 101], false), Choice::Take(20));
+        assert_eq!(choose(0, &[b'x'; 101], false), Choice::Rotate);
+    }
+
+    #[test]
+    fn what_is_added_to_each_line_counts() {
+        let page = |room, mid_line| Page { room, max_bytes: 100, is_empty: room == 100, margin: 10, mid_line };
+        assert_eq!(page(28, false).choose(b"one\ntwo\n", 50, false), Choice::Take(8));
+        assert_eq!(page(27, false).choose(b"one\ntwo\n", 50, false), Choice::Take(4));
+        assert_eq!(page(18, true).choose(b"one\ntwo\n", 50, false), Choice::Take(8));
+        assert_eq!(page(10, false).choose(b"one\ntwo\n", 50, false), Choice::Rotate);
+        let tiny = Page { room: 5, max_bytes: 5, is_empty: true, margin: 10, mid_line: false };
+        assert_eq!(tiny.choose(b"one\n", 50, false), Choice::Take(4), "it is written all the same");
     }
 
     #[test]
@@ -89,6 +159,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn something_is_always_done_and_what_is_taken_fits(
+            bytes in prop::collection::vec(prop::sample::select(b"abc\n".to_vec()), 1..200),
+            max_bytes in 1u64..150,
+            used in 0u64..150,
+            margin in prop::sample::select(vec![0usize, 25]),
+            mid_line in any::<bool>(),
+            held_max in 1usize..100,
+            must in any::<bool>(),
+        ) {
+            let room = max_bytes.saturating_sub(used);
+            let page = Page { room, max_bytes, is_empty: used == 0, margin, mid_line };
+            match page.choose(&bytes, held_max, must) {
+                Choice::Take(count) => {
+                    prop_assert!(count > 0 && count <= bytes.len());
+                    let begun = bytes[..count].split_inclusive(|byte| *byte == b'\n').count();
+                    let length = count + margin * (begun - usize::from(mid_line));
+                    prop_assert!(length as u64 <= room || page.is_empty);
+                    let is_whole = bytes[count - 1] == b'\n';
+                    let is_long = |line: usize| line > held_max || (line + margin) as u64 > max_bytes;
+                    let line = after_first_newline(&bytes).unwrap_or(bytes.len());
+                    prop_assert!(is_whole || must || is_long(line) || page.is_empty);
+                }
+                Choice::Hold => prop_assert!(!must && !bytes.contains(&b'\n')),
+                Choice::Rotate => prop_assert!(used > 0),
+            }
+        }
+
         #[test]
         fn only_lines_too_long_to_keep_are_written_before_their_end(
             blocks in prop::collection::vec((1usize..40_000, any::<bool>()), 1..20),

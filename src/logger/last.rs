@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use super::stream::{PIPE_MAX, Stream};
+use super::stream::Stream;
 use super::{Logger, LoggerError};
 use crate::protocol::logger::{StreamId, TailId};
 
@@ -19,7 +19,7 @@ impl Logger {
         let is_of = |stream: &Stream| stream.tail == tail;
         let open: Vec<StreamId> = self.streams.iter().filter(|(_, stream)| is_of(stream)).map(|(id, _)| *id).collect();
         for stream in open {
-            self.pump(stream, PIPE_MAX)?;
+            self.pump_out(stream)?;
         }
         if let Some(tail) = self.tails.get(&tail) {
             let last = tail.ring.last_bytes((bytes as usize).min(BYTES_MAX));

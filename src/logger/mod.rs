@@ -1,17 +1,21 @@
 //! `taskmaster-logger`: reads what every program writes, keeps it in files that rotate, remembers the
 //! last of it, and shows it to clients of `tail`.
 //!
-//! One thread, one loop over epoll. Bytes are copied in large blocks from pipes to files ([`pump`]), and
-//! never parsed on the way; [`cut`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`]
-//! hold one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
+//! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
+//! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
+//! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
+//! one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
 mod clear;
 mod clients;
 mod cut;
+mod dress;
 mod follow;
+mod hand;
 mod last;
 mod pump;
+mod record;
 mod ring;
 mod sink;
 mod stream;
@@ -21,6 +25,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -35,8 +40,10 @@ use crate::worker::channel::{Channel, ChannelError, Received};
 use crate::worker::confine::{Allowance, LOGGER, work};
 
 use follow::Client;
+use hand::Hand;
+use record::Record;
 use ring::RING_MAX;
-use sink::Sink;
+use sink::{Sink, Wrote};
 use stream::Stream;
 use tail::Tail;
 
@@ -112,7 +119,12 @@ struct Logger {
     /// Which stream a token of epoll means.
     tokens: BTreeMap<u64, StreamId>,
     timers: BTreeSet<(Moment, Timer)>,
+    /// For what is looked at, and for what goes into no file.
     buffer: Vec<u8>,
+    /// From the core, before the first stream.
+    hand: Option<Hand>,
+    /// Files that wait until what an earlier logger had in hand is where it belongs.
+    later: Vec<(Given, Vec<OwnedFd>)>,
     /// The core waits for `Drained`.
     draining: bool,
     /// Bytes read since the core's messages were last looked at.
@@ -146,6 +158,8 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         tokens: BTreeMap::new(),
         timers: BTreeSet::new(),
         buffer: vec![0; BUFFER],
+        hand: None,
+        later: Vec::new(),
         draining: false,
         moved: 0,
         now: clock::now(),
@@ -220,8 +234,17 @@ impl Logger {
 
     fn obey(&mut self, received: Received<ToLogger>) -> Result<(), LoggerError> {
         let Received { message, descriptors, .. } = received;
+        if !matches!(message, ToLogger::Hand | ToLogger::Sink { .. }) {
+            self.settle()?;
+        }
         match message {
-            ToLogger::Sink { sink, settings } => self.take_sink(sink, settings, only(descriptors, "Sink")?)?,
+            ToLogger::Hand => {
+                let all = descriptors.try_into().map_err(|_| missing("Hand"))?;
+                self.hand = Some(Hand::new(all)?);
+            }
+            ToLogger::Sink { sink, settings, rotated, dropping } => {
+                self.take_sink(Given { sink, settings, rotated, dropping }, descriptors)?;
+            }
             ToLogger::Settings { sink, settings } => {
                 if let Some(sink) = self.sinks.get_mut(&sink) {
                     sink.set(settings);
@@ -237,6 +260,9 @@ impl Logger {
             ToLogger::Stream { stream, tail, process, channel: _, sink } => {
                 let pipe = only(descriptors, "Stream")?;
                 self.tails.entry(tail).or_default().process = process;
+                if self.hand.is_none() {
+                    return Err(missing("Hand"));
+                }
                 if self.streams.contains_key(&stream) {
                     return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
                 }
@@ -263,16 +289,52 @@ impl Logger {
         Ok(())
     }
 
-    fn take_sink(&mut self, id: SinkId, settings: SinkSettings, file: OwnedFd) -> Result<(), LoggerError> {
-        if let Some(known) = self.sinks.get_mut(&id) {
-            known.replace(file, settings, self.now);
-            return self.resume(id);
+    fn take_sink(&mut self, given: Given, descriptors: Vec<OwnedFd>) -> Result<(), LoggerError> {
+        let Given { sink: id, settings, rotated, dropping } = given;
+        let mut descriptors = descriptors.into_iter();
+        let file = descriptors.next().ok_or_else(|| missing("Sink"))?;
+        let before = descriptors.next().map(File::from);
+        let hand = self.hand.as_mut().ok_or_else(|| missing("Hand"))?;
+        let replaces = before.is_some();
+        // What is in hand for another file is put there first: to move a line takes the hand, too.
+        if replaces && hand.left().sink().is_some_and(|left| left != id) {
+            self.later.push((given, before.into_iter().map(OwnedFd::from).chain([file]).rev().collect()));
+            return Ok(());
         }
-        self.sinks.insert(id, Sink::new(file, settings));
-        let waiting: Vec<StreamId> =
-            self.streams.iter().filter(|(_, stream)| stream.sink == Some(id)).map(|(id, _)| *id).collect();
-        for stream in waiting {
-            self.link(stream)?;
+        if let Some(known) = self.sinks.get_mut(&id) {
+            known.replace(file, settings, rotated, hand, self.now)?;
+            self.resume(id)?;
+        } else {
+            let mut sink = Sink::new(id, file, settings, dropping);
+            let rest = sink.recover(before.as_ref(), rotated, hand)?;
+            let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
+            hand.forget_left_of(id)?;
+            self.sinks.insert(id, sink);
+            self.tell_written(id, wrote)?;
+            let waiting: Vec<StreamId> =
+                self.streams.iter().filter(|(_, stream)| stream.sink == Some(id)).map(|(id, _)| *id).collect();
+            for stream in waiting {
+                self.link(stream)?;
+            }
+        }
+        if replaces {
+            self.tell(&FromLogger::Moved { sink: id })?;
+        }
+        match self.hand.as_ref().map(Hand::left) {
+            Some(Record::Nothing) => self.settle(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The core has given all files that an earlier logger had: what that one left for others is past.
+    fn settle(&mut self) -> Result<(), LoggerError> {
+        if let Some(hand) = self.hand.as_mut()
+            && hand.left() != Record::Nothing
+        {
+            hand.forget_left()?;
+        }
+        for (given, descriptors) in std::mem::take(&mut self.later) {
+            self.take_sink(given, descriptors)?;
         }
         Ok(())
     }
@@ -311,6 +373,7 @@ impl Logger {
         if let Some(stream) = self.streams.get_mut(&id)
             && let Some(token) = stream.token.take()
         {
+            stream.holds = false;
             self.poll.remove(&*stream);
             self.tokens.remove(&token);
         }
@@ -332,10 +395,20 @@ impl Logger {
     }
 }
 
+/// What the core says of a file.
+#[derive(Clone, Copy)]
+struct Given {
+    sink: SinkId,
+    settings: SinkSettings,
+    rotated: bool,
+    dropping: bool,
+}
+
+fn missing(message: &str) -> LoggerError {
+    LoggerError::Message(format!("the message {message} came without its descriptors, or not at all"))
+}
+
 /// The descriptor that belongs to a message.
 fn only(descriptors: Vec<OwnedFd>, message: &str) -> Result<OwnedFd, LoggerError> {
-    descriptors
-        .into_iter()
-        .next()
-        .ok_or_else(|| LoggerError::Message(format!("the message {message} came without its descriptor")))
+    descriptors.into_iter().next().ok_or_else(|| missing(message))
 }

@@ -1,20 +1,26 @@
-//! From the pipe to the file: how much is read, what is kept back, what happens when the file is full,
+//! From the pipe to the file: how much is taken, what stays in the pipe, what happens when the file is full,
 //! and how a stream ends.
 //!
-//! No more is read than fits into the file, so nothing waits here while the core rotates it: what is not
-//! read stays in the pipe, and the pipe holds its writer back. Only several writers of one file keep
-//! something back, their unfinished lines.
+//! No more is taken than fits into the file, so nothing waits here while the core rotates it: what is not
+//! taken stays in the pipe, and the pipe holds its writer back. Where lines must stay whole, an unfinished one
+//! stays in the pipe, too, for a while.
 
 use crate::protocol::logger::{FromLogger, StreamId};
 use crate::protocol::spawner::SinkId;
+use crate::system::poll::Interest;
 
-use super::cut::{self, Next};
+use super::cut::Choice;
+use super::dress;
+use super::hand::{CAPACITY, Hand};
+use super::record::Dress;
 use super::sink::{Sink, Wrote};
 use super::stream::{Found, PIPE_MAX};
 use super::{Logger, LoggerError, STILL, Timer};
 
 /// What is read at once where somebody looks on: a client needs some time to keep up.
 const FOLLOWED_READ: usize = 64 << 10;
+/// What is looked at, at most, before it is taken: dressed, it can be many times as long.
+const LOOK: usize = 128 << 10;
 
 /// What came of one step.
 enum Step {
@@ -26,77 +32,189 @@ enum Step {
 impl Logger {
     /// Reads a stream until it is dry, its file full or `budget` used up; gives how much was read.
     pub(super) fn pump(&mut self, id: StreamId, budget: usize) -> Result<usize, LoggerError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
         let mut total = 0;
-        let result = loop {
-            match self.step(id, &mut buffer, budget - total) {
-                Ok(Step::Again) => {}
-                Ok(Step::Read { count, more }) => {
+        loop {
+            match self.step(id, budget - total)? {
+                Step::Again => {}
+                Step::Read { count, more } => {
                     total += count;
                     if !more || total >= budget {
-                        break Ok(total);
+                        return Ok(total);
                     }
                 }
-                Ok(Step::Stop) => break Ok(total),
-                Err(error) => break Err(error),
-            }
-        };
-        self.buffer = buffer;
-        result
-    }
-
-    fn step(&mut self, id: StreamId, buffer: &mut [u8], most: usize) -> Result<Step, LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
-        let followed = self.tails.get(&stream.tail).is_some_and(|tail| !tail.followers.is_empty());
-        let mut most = most.min(if followed { FOLLOWED_READ } else { buffer.len() });
-        if let Some(sink_id) = stream.sink {
-            let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(Step::Stop) };
-            if sink.is_waiting() {
-                return Ok(Step::Stop);
-            }
-            match cut::next(sink.room(self.now), stream.held.len(), sink.is_empty(), most) {
-                Next::Read(count) => most = count,
-                Next::Split => return Ok(if self.write_held(id)? { Step::Again } else { Step::Stop }),
-                Next::Rotate => return self.overflow(id, sink_id),
+                Step::Stop => return Ok(total),
             }
         }
-        let draining = stream.to_drain.is_some();
-        match stream.read(&mut buffer[..most]) {
+    }
+
+    fn step(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
+        let Some(stream) = self.streams.get(&id) else { return Ok(Step::Stop) };
+        let followed = self.tails.get(&stream.tail).is_some_and(|tail| !tail.followers.is_empty());
+        let most = most.min(if followed { FOLLOWED_READ } else { CAPACITY });
+        let Some(sink_id) = stream.sink else { return self.only_show(id, most) };
+        let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(Step::Stop) };
+        if sink.is_waiting() {
+            return Ok(Step::Stop);
+        }
+        if sink.takes_lines() {
+            return self.step_by_lines(id, sink_id, most);
+        }
+        let most = usize::try_from(sink.room(self.now)).unwrap_or(usize::MAX).min(most);
+        if most == 0 {
+            return self.overflow(id, sink_id);
+        }
+        let dress = sink.dress();
+        match self.carry_over(id, sink_id, most, dress)? {
             Found::Bytes(count) => {
-                self.take(id, &buffer[..count])?;
-                self.count_drained(id, count)?;
+                let draining = self.streams.get(&id).is_some_and(|stream| stream.to_drain.is_some());
                 Ok(Step::Read { count, more: draining || (count == most && !followed) })
             }
-            Found::Nothing => {
-                self.count_drained(id, PIPE_MAX)?;
-                Ok(Step::Stop)
-            }
+            Found::Nothing => self.dry(id),
             Found::End => self.end(id),
         }
     }
 
-    /// The file is full. Whether there is more to write is known only by reading: one byte, which begins
-    /// the line that is kept back.
+    /// Reads what goes into no file.
+    fn only_show(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let most = most.min(buffer.len());
+        let found = stream.read(&mut buffer[..most]);
+        let draining = stream.to_drain.is_some();
+        if let Found::Bytes(count) = found {
+            self.show(id, &buffer[..count]);
+        }
+        self.buffer = buffer;
+        match found {
+            Found::Bytes(count) => {
+                self.count_drained(id, count);
+                Ok(Step::Read { count, more: draining || count == most })
+            }
+            Found::Nothing => self.dry(id),
+            Found::End => self.end(id),
+        }
+    }
+
+    /// Where lines must stay whole: looks first, then takes whole lines.
+    fn step_by_lines(&mut self, id: StreamId, sink_id: SinkId, most: usize) -> Result<Step, LoggerError> {
+        let (Some(stream), Some(sink)) = (self.streams.get_mut(&id), self.sinks.get_mut(&sink_id)) else {
+            return Ok(Step::Stop);
+        };
+        let Some(hand) = self.hand.as_mut() else { return Ok(Step::Stop) };
+        let most = most.min(LOOK);
+        let count = match stream.look(hand, &mut self.buffer[..most]) {
+            Found::Bytes(count) => count,
+            Found::Nothing => return self.dry(id),
+            Found::End => return self.end(id),
+        };
+        let bytes = &self.buffer[..count];
+        let stands_still = std::mem::take(&mut stream.flush) && stream.held == count;
+        let must = stands_still || stream.empty_out || stream.to_drain.is_some();
+        let (page, dress) = (sink.page(self.now), sink.dress());
+        let held_max = stream.held_max(count, hand);
+        let mut choice = page.choose(bytes, held_max, must);
+        if choice == Choice::Hold && stream.is_left() {
+            choice = page.choose(bytes, held_max, true);
+        }
+        match choice {
+            Choice::Take(count) => {
+                let count = if dress.strip_ansi { Some(dress::before_begun(&bytes[..count])) } else { None }
+                    .filter(|before| *before > 0)
+                    .unwrap_or(count);
+                self.watch_all(id)?;
+                match self.carry_over(id, sink_id, count, dress)? {
+                    Found::Bytes(count) => Ok(Step::Read { count, more: true }),
+                    Found::Nothing => self.dry(id),
+                    Found::End => self.end(id),
+                }
+            }
+            Choice::Hold => self.hold(id, count),
+            Choice::Rotate => Ok(if self.rotate(sink_id)? { Step::Stop } else { Step::Again }),
+        }
+    }
+
+    /// Takes bytes out of a pipe and puts them into their file, so that at no moment a death could lose or
+    /// double one of them.
+    fn carry_over(&mut self, id: StreamId, sink_id: SinkId, most: usize, dress: Dress) -> Result<Found, LoggerError> {
+        // Without it no stream is accepted.
+        let Some(mut hand) = self.hand.take() else { return Ok(Found::Nothing) };
+        let result = self.carry_in(&mut hand, id, sink_id, most, dress);
+        self.hand = Some(hand);
+        result
+    }
+
+    fn carry_in(
+        &mut self,
+        hand: &mut Hand,
+        id: StreamId,
+        sink_id: SinkId,
+        most: usize,
+        dress: Dress,
+    ) -> Result<Found, LoggerError> {
+        let (Some(stream), Some(sink)) = (self.streams.get_mut(&id), self.sinks.get_mut(&sink_id)) else {
+            return Ok(Found::Nothing);
+        };
+        hand.note(&sink.record(dress))?;
+        let found = stream.take(hand, most);
+        if let Found::Bytes(count) = found {
+            self.put(id, &dress.apply(hand.bytes()))?;
+            self.show(id, hand.bytes());
+            hand.done()?;
+            self.count_drained(id, count);
+        }
+        Ok(found)
+    }
+
+    /// Nothing is left to read.
+    fn dry(&mut self, id: StreamId) -> Result<Step, LoggerError> {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.flush = false;
+            stream.empty_out = false;
+        }
+        self.watch_all(id)?;
+        self.count_drained(id, PIPE_MAX);
+        Ok(Step::Stop)
+    }
+
+    /// The file is full. A new one is needed only if there is more to write.
     fn overflow(&mut self, id: StreamId, sink: SinkId) -> Result<Step, LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Found::Nothing => {
-                self.count_drained(id, PIPE_MAX)?;
-                return Ok(Step::Stop);
-            }
-            Found::End => return self.end(id),
-            Found::Bytes(_) => stream.held.extend_from_slice(&byte),
+        match stream.state() {
+            Found::Nothing => self.dry(id),
+            Found::End => self.end(id),
+            Found::Bytes(_) => Ok(if self.rotate(sink)? { Step::Stop } else { Step::Again }),
         }
-        self.show(id, &byte);
+    }
+
+    /// Leaves the unfinished line in the pipe: the next bytes wake us, or its time is over.
+    fn hold(&mut self, id: StreamId, length: usize) -> Result<Step, LoggerError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
+        stream.held = length;
+        if let Some(token) = stream.token
+            && !std::mem::replace(&mut stream.holds, true)
+        {
+            self.poll.change(&*stream, token, Interest::More)?;
+        }
         self.arm(id);
-        Ok(if self.rotate(sink)? { Step::Stop } else { Step::Again })
+        Ok(Step::Stop)
+    }
+
+    /// Watches a stream for all that lies in it, not only for what is new.
+    fn watch_all(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && std::mem::take(&mut stream.holds)
+            && let Some(token) = stream.token
+        {
+            self.poll.change(&*stream, token, Interest::Read)?;
+        }
+        Ok(())
     }
 
     /// Makes room: empties the file, or asks for a new one (`true`) and leaves its streams unread till then.
     fn rotate(&mut self, id: SinkId) -> Result<bool, LoggerError> {
         let Some(sink) = self.sinks.get_mut(&id) else { return Ok(false) };
-        if !sink.rotate(self.now) {
+        let Some(hand) = self.hand.as_mut() else { return Ok(false) };
+        if !sink.rotate(hand, self.now) {
             return Ok(false);
         }
         for stream in sink.streams.clone() {
@@ -114,32 +232,11 @@ impl Logger {
         }
         for stream in sink.streams.clone() {
             self.watch(stream)?;
-            self.arm(stream);
         }
         self.drain()
     }
 
-    /// Gives what was read to those who look on and to the file.
-    fn take(&mut self, id: StreamId, block: &[u8]) -> Result<(), LoggerError> {
-        self.show(id, block);
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let Some(sink) = stream.sink.and_then(|sink| self.sinks.get(&sink)) else { return Ok(()) };
-        let count = if sink.is_shared() { cut::whole_lines(stream.held.len(), block) } else { block.len() };
-        if count > 0 {
-            let held = std::mem::take(&mut stream.held);
-            self.put(id, &held)?;
-            self.put(id, &block[..count])?;
-        }
-        if count < block.len()
-            && let Some(stream) = self.streams.get_mut(&id)
-        {
-            stream.held.extend_from_slice(&block[count..]);
-            self.arm(id);
-        }
-        Ok(())
-    }
-
-    /// Writes what is known to fit, and tells the core when writing begins to fail or works again.
+    /// Writes what is known to fit.
     fn put(&mut self, id: StreamId, bytes: &[u8]) -> Result<(), LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let Some(sink_id) = stream.sink else { return Ok(()) };
@@ -150,16 +247,21 @@ impl Logger {
             return Ok(());
         }
         stream.given(part);
-        match sink.write(part, self.now) {
-            Wrote::All => Ok(()),
-            Wrote::Dropped => {
-                stream.lost();
-                Ok(())
-            }
+        let wrote = sink.write(part, self.now);
+        if wrote == Wrote::Dropped {
+            stream.lost();
+        }
+        self.tell_written(sink_id, wrote)
+    }
+
+    /// Tells the core when writing begins to fail or works again.
+    pub(super) fn tell_written(&mut self, sink_id: SinkId, wrote: Wrote) -> Result<(), LoggerError> {
+        match wrote {
+            Wrote::All | Wrote::Dropped => Ok(()),
             Wrote::Recovered(bytes) => self.tell(&FromLogger::Dropped { sink: sink_id, bytes }),
             Wrote::Began(errno) => {
-                for stream in &sink.streams {
-                    if let Some(stream) = self.streams.get_mut(stream) {
+                for stream in self.sinks.get(&sink_id).map(|sink| sink.streams.clone()).unwrap_or_default() {
+                    if let Some(stream) = self.streams.get_mut(&stream) {
                         stream.lost();
                     }
                 }
@@ -168,36 +270,8 @@ impl Logger {
         }
     }
 
-    /// Writes the unfinished line; `false`: the file is full, and it waits for another.
-    fn write_held(&mut self, id: StreamId) -> Result<bool, LoggerError> {
-        loop {
-            let Some(stream) = self.streams.get_mut(&id) else { return Ok(true) };
-            let Some(sink_id) = stream.sink else { return Ok(true) };
-            let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(true) };
-            if stream.held.is_empty() {
-                return Ok(true);
-            }
-            if sink.is_waiting() {
-                return Ok(false);
-            }
-            let room = sink.room(self.now);
-            let length = stream.held.len() as u64;
-            if length <= room || (room > 0 && length > sink.max_bytes()) {
-                let count = usize::try_from(room).unwrap_or(usize::MAX).min(stream.held.len());
-                let rest = stream.held.split_off(count);
-                let held = std::mem::replace(&mut stream.held, rest);
-                self.put(id, &held)?;
-            } else if self.rotate(sink_id)? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// All write ends are closed and all is read: it ends as soon as its last line is written.
+    /// All write ends are closed and all is read.
     fn end(&mut self, id: StreamId) -> Result<Step, LoggerError> {
-        if !self.write_held(id)? {
-            return Ok(Step::Stop);
-        }
         self.unwatch(id);
         if let Some(stream) = self.streams.remove(&id) {
             if let Some(sink) = stream.sink.and_then(|sink| self.sinks.get_mut(&sink)) {
@@ -213,9 +287,7 @@ impl Logger {
 
     /// Has a timer for what is kept back.
     fn arm(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && !stream.held.is_empty()
-        {
+        if let Some(stream) = self.streams.get_mut(&id) {
             stream.held_since = self.now;
             if !std::mem::replace(&mut stream.timed, true) {
                 self.timers.insert((self.now + STILL, Timer::Held(id)));
@@ -226,26 +298,23 @@ impl Logger {
     pub(super) fn expire_held(&mut self, id: StreamId) -> Result<(), LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let due = stream.held_since + STILL;
-        stream.timed = !stream.held.is_empty() && due > self.now;
+        stream.timed = stream.holds && due > self.now;
         if stream.timed {
             self.timers.insert((due, Timer::Held(id)));
-            return Ok(());
+        } else if stream.holds {
+            stream.flush = true;
+            self.pump(id, CAPACITY)?;
         }
-        self.write_held(id).map(drop)
+        Ok(())
     }
 
     /// Counts what was read towards `Drain`.
-    fn count_drained(&mut self, id: StreamId, count: usize) -> Result<(), LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let Some(left) = stream.to_drain else { return Ok(()) };
-        stream.to_drain = Some(left.saturating_sub(count));
-        if stream.to_drain == Some(0)
-            && self.write_held(id)?
-            && let Some(stream) = self.streams.get_mut(&id)
+    fn count_drained(&mut self, id: StreamId, count: usize) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && let Some(left) = stream.to_drain
         {
-            stream.to_drain = None;
+            stream.to_drain = Some(left.saturating_sub(count)).filter(|left| *left > 0);
         }
-        Ok(())
     }
 
     /// Reads all pipes empty, as far as their files can be written now; says so when all is done.
@@ -272,11 +341,21 @@ impl Logger {
         Ok(())
     }
 
-    /// Closes a pipe that its writers keep open, after what is in it now.
-    pub(super) fn abandon(&mut self, id: StreamId) -> Result<(), LoggerError> {
-        if self.streams.contains_key(&id) {
+    /// Reads what is in a pipe now, an unfinished line included.
+    pub(super) fn pump_out(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.empty_out = true;
             self.pump(id, PIPE_MAX)?;
         }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.empty_out = false;
+        }
+        Ok(())
+    }
+
+    /// Closes a pipe that its writers keep open, after what is in it now.
+    pub(super) fn abandon(&mut self, id: StreamId) -> Result<(), LoggerError> {
+        self.pump_out(id)?;
         if self.streams.contains_key(&id) {
             self.end(id)?;
         }
@@ -289,8 +368,7 @@ impl Logger {
         let Some(sink) = self.sinks.get_mut(&id) else { return Ok(()) };
         sink.lift_limit();
         for stream in sink.streams.clone() {
-            self.pump(stream, PIPE_MAX)?;
-            self.write_held(stream)?;
+            self.pump_out(stream)?;
         }
         let Some(sink) = self.sinks.remove(&id) else { return Ok(()) };
         for id in sink.streams {

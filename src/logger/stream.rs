@@ -1,43 +1,61 @@
-//! One pipe that a process writes to: its descriptor, and what is remembered between two reads.
+//! One pipe that a process writes to: its descriptor, and what is remembered between two looks at it.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 
 use super::cut;
+use super::hand::Hand;
 use crate::model::time::Moment;
 use crate::protocol::logger::TailId;
 use crate::protocol::spawner::SinkId;
-use crate::system::stdio;
+use crate::system::{poll, stdio};
 
 /// What the kernel gives a pipe, and what is asked for when a program fills it.
 const PIPE: usize = 64 << 10;
-const LARGE_PIPE: i32 = 1 << 20;
+pub const LARGE_PIPE: i32 = 1 << 20;
 /// The most that can lie in a pipe when it is drained.
 pub const PIPE_MAX: usize = 1 << 20;
+/// What a pipe of the usual size holds in any case: it can be full with less than it has bytes for.
+const SURE: usize = PIPE / 4;
+/// What is read of a terminal at once.
+const TERMINAL: usize = 16 << 10;
 
 pub struct Stream {
     pipe: File,
+    /// What lies in a pipe can be looked at, and left there. In a terminal it cannot.
+    is_pipe: bool,
+    /// What a terminal said that is not written yet.
+    looked: Vec<u8>,
     pub tail: TailId,
     /// Where it is written; `None` only feeds the tail.
     pub sink: Option<SinkId>,
     /// How epoll knows it, while it is watched.
     pub token: Option<u64>,
-    /// An unfinished line that waits for its end.
-    pub held: Vec<u8>,
-    /// When something was last kept back, and whether a timer runs for it.
+    /// An unfinished line waits in it for its end: only what is new wakes us.
+    pub holds: bool,
+    /// When the line was last seen to grow, and whether a timer runs for it.
     pub held_since: Moment,
     pub timed: bool,
+    /// How long it was then.
+    pub held: usize,
+    /// It waits no longer, unless it has grown.
+    pub flush: bool,
+    /// Nothing waits until the pipe is empty.
+    pub empty_out: bool,
     /// The last byte that was given to the file did not end a line.
     mid_line: bool,
     /// The beginning of a line was dropped: how much of its rest was dropped, too.
     skipped: Option<usize>,
-    enlarged: bool,
+    /// Whether the pipe could be made larger, once that was tried.
+    enlarged: Option<bool>,
     /// How much is to be read before the stream counts as drained, when that is asked.
     pub to_drain: Option<usize>,
 }
 
 /// What a read found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     Bytes(usize),
     Nothing,
@@ -46,39 +64,115 @@ pub enum Found {
 
 impl Stream {
     pub fn new(pipe: OwnedFd, tail: TailId, sink: Option<SinkId>) -> Self {
+        let pipe = File::from(pipe);
+        let is_pipe = pipe.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
         Self {
-            pipe: File::from(pipe),
+            pipe,
+            is_pipe,
+            looked: Vec::new(),
             tail,
             sink,
             token: None,
-            held: Vec::new(),
+            holds: false,
             held_since: Moment::default(),
             timed: false,
+            held: 0,
+            flush: false,
+            empty_out: false,
             mid_line: false,
             skipped: None,
-            enlarged: false,
+            enlarged: None,
             to_drain: None,
         }
     }
 
+    /// Reads what goes into no file.
     pub fn read(&mut self, buffer: &mut [u8]) -> Found {
-        loop {
-            match self.pipe.read(buffer) {
-                Ok(0) => return Found::End,
-                Ok(count) => {
-                    if count >= PIPE && !self.enlarged {
-                        self.enlarged = true;
-                        // What cannot be enlarged is slower, no more.
-                        let _ = stdio::enlarge_pipe(&self.pipe, LARGE_PIPE);
-                    }
-                    return Found::Bytes(count);
+        let found = found(|| self.pipe.read(buffer));
+        self.grow(found);
+        found
+    }
+
+    /// Takes up to `most` bytes in hand.
+    pub fn take(&mut self, hand: &mut Hand, most: usize) -> Found {
+        let found = if self.is_pipe {
+            found(|| hand.take(&self.pipe, most))
+        } else {
+            match self.read_terminal(most) {
+                Found::Bytes(count) => {
+                    let taken = hand.add(&self.looked[..count]);
+                    self.looked.drain(..count);
+                    if taken.is_ok() { Found::Bytes(count) } else { Found::End }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Found::Nothing,
-                // EIO is how a terminal ends; what else there may be will not go away either.
-                Err(_) => return Found::End,
+                other => other,
             }
+        };
+        self.grow(found);
+        found
+    }
+
+    /// Looks at the next bytes and leaves them where they are.
+    pub fn look(&mut self, hand: &mut Hand, buffer: &mut [u8]) -> Found {
+        let found = if self.is_pipe {
+            found(|| hand.look(self.pipe.as_fd(), buffer))
+        } else {
+            let found = self.read_terminal(buffer.len());
+            if let Found::Bytes(count) = found {
+                buffer[..count].copy_from_slice(&self.looked[..count]);
+            }
+            found
+        };
+        self.grow(found);
+        found
+    }
+
+    fn read_terminal(&mut self, most: usize) -> Found {
+        let most = most.min(TERMINAL + cut::HELD_MAX);
+        let mut found_now = Found::Bytes(0);
+        if self.looked.len() < most {
+            let before = self.looked.len();
+            self.looked.resize((before + TERMINAL).min(most), 0);
+            found_now = found(|| self.pipe.read(&mut self.looked[before..]));
+            let count = if let Found::Bytes(count) = found_now { count } else { 0 };
+            self.looked.truncate(before + count);
         }
+        if self.looked.is_empty() { found_now } else { Found::Bytes(self.looked.len().min(most)) }
+    }
+
+    /// A program that fills its pipe gets a larger one.
+    fn grow(&mut self, found: Found) {
+        if self.is_pipe && self.enlarged.is_none() && matches!(found, Found::Bytes(count) if count >= PIPE) {
+            self.enlarge();
+        }
+    }
+
+    fn enlarge(&mut self) {
+        // What cannot be enlarged is slower, no more.
+        self.enlarged = Some(stdio::enlarge_pipe(&self.pipe, LARGE_PIPE).is_ok());
+    }
+
+    /// How long a line that waits in it for its end may be, given one of such a length: a full pipe would
+    /// hold its writer back.
+    pub fn held_max(&mut self, length: usize, hand: &Hand) -> usize {
+        if self.is_pipe && length > SURE && self.enlarged.is_none() {
+            self.enlarge();
+        }
+        if self.is_pipe && (self.enlarged == Some(false) || !hand.sees_all()) { SURE } else { cut::HELD_MAX }
+    }
+
+    /// What is next, without a look at it.
+    pub fn state(&self) -> Found {
+        match poll::is_readable(&self.pipe) {
+            _ if !self.looked.is_empty() => Found::Bytes(self.looked.len()),
+            Ok((true, _)) => Found::Bytes(1),
+            Ok((false, false)) => Found::Nothing,
+            Ok((false, true)) | Err(_) => Found::End,
+        }
+    }
+
+    /// Whether nobody can write to it any more.
+    pub fn is_left(&self) -> bool {
+        poll::is_readable(&self.pipe).is_ok_and(|(_, is_left)| is_left)
     }
 
     /// The part of the bytes that may be written: all, unless the beginning of their line was dropped.
@@ -119,5 +213,18 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
+    }
+}
+
+fn found(mut read: impl FnMut() -> io::Result<usize>) -> Found {
+    loop {
+        match read() {
+            Ok(0) => return Found::End,
+            Ok(count) => return Found::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Found::Nothing,
+            // EIO is how a terminal ends; what else there may be will not go away either.
+            Err(_) => return Found::End,
+        }
     }
 }

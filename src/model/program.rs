@@ -99,6 +99,10 @@ pub struct Watch {
     pub log_maxbytes: u64,
     /// How many rotated files are kept.
     pub log_backups: u32,
+    /// Each line of a log begins with the time.
+    pub log_timestamps: bool,
+    /// Escape sequences of terminals stay out of logs.
+    pub strip_ansi: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -328,6 +332,8 @@ pub mod testing {
                 priority: 999,
                 log_maxbytes: 50 << 20,
                 log_backups: 10,
+                log_timestamps: false,
+                strip_ansi: false,
             },
             alerts: Alerts::default(),
         }

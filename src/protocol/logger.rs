@@ -21,8 +21,13 @@ pub struct TailId(pub u64);
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToLogger {
-    /// A log file: opened, rotated or reopened. Descriptor: the file, open for reading and appending.
-    Sink { sink: SinkId, settings: SinkSettings },
+    /// Before any pipe: what keeps the bytes in hand should the logger die. Descriptors: the memory of a block
+    /// (`system::block`), and the read and the write end of an empty pipe, both non-blocking.
+    Hand,
+    /// A log file: opened, rotated or reopened. Descriptors: the file, open for reading and appending; and, until
+    /// `Moved`, the one that it is in the place of, whose unfinished line comes along if it was `rotated`.
+    /// `dropping`: an earlier logger could not write it, and has not said that it can again.
+    Sink { sink: SinkId, settings: SinkSettings, rotated: bool, dropping: bool },
     /// Its settings have changed.
     Settings { sink: SinkId, settings: SinkSettings },
     /// It could not be rotated or reopened: go on with the old one.
@@ -53,6 +58,10 @@ pub struct SinkSettings {
     pub max_bytes: u64,
     /// 0: emptied in place instead of rotated.
     pub backups: u32,
+    /// Each line begins with the time.
+    pub timestamps: bool,
+    /// Escape sequences are taken out.
+    pub strip_ansi: bool,
 }
 
 /// Logger → core.
@@ -63,6 +72,10 @@ pub enum FromLogger {
     Ready,
     /// The file is full: rotate it.
     Rotate {
+        sink: SinkId,
+    },
+    /// The new file is gone on with; the one before it is not needed any more.
+    Moved {
         sink: SinkId,
     },
     /// All write ends of the pipe are closed and all is read.

@@ -84,13 +84,16 @@ impl Core {
                 Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
                 Rotation::Nothing => {}
             },
+            FromLogger::Moved { sink } => self.output.moved(sink),
             FromLogger::Ended { stream } => self.output.ended(stream),
             FromLogger::Dropping { sink, errno } => {
+                self.output.dropping(sink, true);
                 let error = std::io::Error::from_raw_os_error(errno);
                 let words = format!("output for {} is dropped: {error}", self.output.path(sink));
                 self.record(Kind::OutputDropped, Facts { errno: Some(errno), ..Facts::message(words) });
             }
             FromLogger::Dropped { sink, bytes } => {
+                self.output.dropping(sink, false);
                 let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
                 self.record(Kind::OutputDropped, Facts::message(words));
             }

@@ -5,6 +5,7 @@
 //! program noticing and without a byte being lost.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::model::time::Moment;
 use crate::protocol::control::Channel;
 use crate::protocol::logger::{SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
+use crate::system::{block, stdio};
 use crate::worker::channel::Passed;
 
 use super::spec;
@@ -30,10 +32,16 @@ struct Sink {
     identity: Identity,
     settings: SinkSettings,
     file: Option<Rc<OwnedFd>>,
+    /// The file before it, as long as the logger may need it, and whether it was rotated away.
+    before: Option<(Rc<OwnedFd>, bool)>,
+    /// The logger cannot write it.
+    dropping: bool,
     /// A clone is opening or rotating it.
     busy: bool,
     /// The clone that is at it has given us the new file already: what the logger says now is about that.
     delivered: bool,
+    /// What the clone is at is a rotation.
+    rotating: bool,
     /// To be rotated when it is not busy any more.
     rotate: bool,
     /// It cannot be rotated: not tried again before this moment, with a pause that grows.
@@ -86,11 +94,16 @@ const LIVES_KEPT: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// The size of the pipe that a logger looks at others through.
+const LARGE_PIPE: i32 = 1 << 20;
+
 /// A message for the logger, with its descriptors.
 pub type Message = (ToLogger, Vec<Passed>);
 
 #[derive(Default)]
 pub struct Output {
+    /// What a logger works with, and the next one finds.
+    hand: Option<Vec<Passed>>,
     sinks: BTreeMap<SinkId, Sink>,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
@@ -119,8 +132,11 @@ impl Output {
             identity,
             settings,
             file: None,
+            before: None,
+            dropping: false,
             busy: false,
             delivered: false,
+            rotating: false,
             rotate: false,
             failing: None,
             reopen: false,
@@ -145,15 +161,35 @@ impl Output {
     }
 
     /// A file was opened for the first time, rotated or reopened.
+    ///
+    /// The logger may die before it has heard of the new file, with bytes of the old one in hand: that one is
+    /// kept until it says that it has moved.
     pub fn opened(&mut self, sink: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
         let known = self.sinks.get_mut(&sink)?;
         // Several starts can open one file at once: the first is as good as the others.
         if known.file.is_some() && !replaces {
             return None;
         }
-        known.file = Some(Rc::clone(&file));
+        let old = known.file.replace(file);
         known.delivered = replaces;
-        Some((ToLogger::Sink { sink, settings: known.settings }, vec![file]))
+        known.before = match (known.before.take(), old) {
+            // Moved twice without a word of the logger: the first is the one it may have been writing.
+            (Some((first, _)), _) => Some((first, false)),
+            (None, old) => old.map(|old| (old, known.rotating)),
+        };
+        sink_message(sink, known)
+    }
+
+    /// The logger has moved to the file that it was given last.
+    pub fn moved(&mut self, sink: SinkId) {
+        if let Some(known) = self.sinks.get_mut(&sink) {
+            known.before = None;
+        }
+    }
+
+    /// The logger begins to drop what should go into this file, or writes it again. True if that is news.
+    pub fn dropping(&mut self, sink: SinkId, dropping: bool) -> bool {
+        self.sinks.get_mut(&sink).is_some_and(|known| std::mem::replace(&mut known.dropping, dropping) != dropping)
     }
 
     /// The program that writes to this pipe runs now.
@@ -215,6 +251,7 @@ impl Output {
         }
         known.busy = true;
         known.delivered = false;
+        known.rotating = true;
         known.rotate = false;
         let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
         Rotation::Do(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
@@ -246,6 +283,7 @@ impl Output {
         }
         known.busy = true;
         known.delivered = false;
+        known.rotating = false;
         known.reopen = false;
         let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
         Some(FilesSpec { identity: known.identity.clone(), file, rotate: None })
@@ -272,14 +310,27 @@ impl Output {
         self.sinks.get(&sink).map_or_else(|| "a log file".to_owned(), |known| known.path.shown())
     }
 
+    /// Makes what keeps the bytes that a logger has in hand, unless it is there.
+    ///
+    /// # Errors
+    /// ENOMEM, EMFILE.
+    pub fn have_hand(&mut self) -> io::Result<()> {
+        if self.hand.is_none() {
+            let (read, write) = stdio::output_pipe()?;
+            stdio::set_nonblocking(&write, true)?;
+            // As large as the largest that is looked at through it. A smaller one is slower, no more.
+            let _ = stdio::enlarge_pipe(&write, LARGE_PIPE);
+            self.hand = Some([block::memory()?, read, write].map(Rc::new).to_vec());
+        }
+        Ok(())
+    }
+
     /// Everything that a logger needs that is started anew.
     pub fn everything(&self) -> Vec<Message> {
-        let sinks = self.sinks.iter().filter_map(|(sink, known)| {
-            let file = known.file.as_ref()?;
-            Some((ToLogger::Sink { sink: *sink, settings: known.settings }, vec![Rc::clone(file)]))
-        });
+        let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
+        let sinks = self.sinks.iter().filter_map(|(sink, known)| sink_message(*sink, known));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        sinks.chain(streams).collect()
+        hand.chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.
@@ -327,7 +378,20 @@ impl Output {
 }
 
 fn settings(program: &Program) -> SinkSettings {
-    SinkSettings { max_bytes: program.watch.log_maxbytes, backups: program.watch.log_backups }
+    let watch = &program.watch;
+    SinkSettings {
+        max_bytes: watch.log_maxbytes,
+        backups: watch.log_backups,
+        timestamps: watch.log_timestamps,
+        strip_ansi: watch.strip_ansi,
+    }
+}
+
+fn sink_message(sink: SinkId, known: &Sink) -> Option<Message> {
+    let mut files = vec![Rc::clone(known.file.as_ref()?)];
+    files.extend(known.before.iter().map(|(file, _)| Rc::clone(file)));
+    let rotated = known.before.as_ref().is_some_and(|(_, rotated)| *rotated);
+    Some((ToLogger::Sink { sink, settings: known.settings, rotated, dropping: known.dropping }, files))
 }
 
 fn stream_message(stream: StreamId, known: &Stream) -> Message {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `Ready` | first, and once |
 //! | logger: `Rotate` | of a file that this logger was given |
+//! | logger: `Moved` | to a file that this logger was given |
 //! | logger: `Ended` | of a pipe that this logger was given, once |
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
@@ -107,7 +108,12 @@ impl Permits {
     /// The core says this to the logger.
     pub fn told_logger(&mut self, message: &ToLogger) {
         match message {
-            ToLogger::Sink { sink, .. } => drop(self.sinks.insert(*sink)),
+            ToLogger::Sink { sink, dropping, .. } => {
+                self.sinks.insert(*sink);
+                if *dropping {
+                    self.dropping.insert(*sink);
+                }
+            }
             ToLogger::Close { sink } => {
                 if self.sinks.remove(sink) {
                     self.closed.insert(*sink);
@@ -121,7 +127,8 @@ impl Permits {
             ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
             ToLogger::Clear { ticket, .. } => drop(self.clears.insert(*ticket)),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
-            ToLogger::Settings { .. }
+            ToLogger::Hand
+            | ToLogger::Settings { .. }
             | ToLogger::Kept { .. }
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
@@ -156,7 +163,7 @@ impl Permits {
         self.judge_phase(matches!(message, FromLogger::Ready))?;
         match message {
             FromLogger::Ready => Ok(()),
-            FromLogger::Rotate { sink } => self.judge_file(*sink),
+            FromLogger::Rotate { sink } | FromLogger::Moved { sink } => self.judge_file(*sink),
             FromLogger::Ended { stream } => allow(self.streams.remove(stream), Violation::UnknownPipe(stream.0)),
             FromLogger::Dropping { sink, errno } => {
                 self.judge_file(*sink)?;
@@ -269,10 +276,10 @@ mod tests {
     const PIPE: StreamId = StreamId(8);
 
     fn logger() -> Permits {
-        let settings = SinkSettings { max_bytes: 1, backups: 1 };
+        let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
         let (tail, channel) = (TailId(9), Channel::Stdout);
         let mut permits = Permits::default();
-        permits.told_logger(&ToLogger::Sink { sink: FILE, settings });
+        permits.told_logger(&ToLogger::Sink { sink: FILE, settings, rotated: false, dropping: false });
         permits.told_logger(&ToLogger::Stream {
             stream: PIPE,
             tail,
@@ -309,9 +316,9 @@ mod tests {
         assert_eq!(permits.judge_logger(&rotate), Ok(()), "the two messages have crossed");
         let unknown = FromLogger::Rotate { sink: SinkId(PIPE.0) };
         assert_eq!(permits.judge_logger(&unknown), Err(Violation::UnknownFile(8)));
-        let settings = SinkSettings { max_bytes: 1, backups: 1 };
+        let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
         for sink in (100..).map(SinkId).take(CLOSED_MAX) {
-            permits.told_logger(&ToLogger::Sink { sink, settings });
+            permits.told_logger(&ToLogger::Sink { sink, settings, rotated: false, dropping: false });
             permits.told_logger(&ToLogger::Close { sink });
         }
         assert_eq!(permits.judge_logger(&rotate), Err(Violation::UnknownFile(7)), "it is long gone");

@@ -99,6 +99,9 @@ impl Core {
     fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
         let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
         let uid = self.own.worker_uids.of(role);
+        if role == Role::Logger {
+            self.output.have_hand().map_err(ChannelError::Io)?;
+        }
         let (argument, link, mut passed, mut targets) = match role {
             Role::Shell => self.shell_descriptors().map_err(ChannelError::Io)?,
             Role::Logger | Role::Notifier => {

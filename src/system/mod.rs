@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod bell;
+pub mod block;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! epoll: which of many descriptors have something to say, and a timeout at the next deadline.
 //!
-//! Level-triggered. A token is never given twice, so an event for something that is gone finds nothing
+//! Level-triggered, but for [`Interest::More`]. A token is never given twice, so an event for something that is gone finds nothing
 //! and is dropped, also when a descriptor number has come back (epoll watches the open file, not the
 //! number).
 
@@ -16,6 +16,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
     Read,
+    /// To be told only when more has come, not of what is there.
+    More,
     Write,
     Both,
     /// Errors and hang-ups only, which always come.
@@ -26,6 +28,7 @@ impl Interest {
     fn flags(self) -> EpollFlags {
         match self {
             Self::Read => EpollFlags::EPOLLIN,
+            Self::More => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             Self::Write => EpollFlags::EPOLLOUT,
             Self::Both => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
             Self::Nothing => EpollFlags::empty(),
@@ -124,6 +127,27 @@ pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
 /// None that a correct program meets.
 pub fn is_writable(fd: impl AsFd) -> io::Result<bool> {
     wait_one(fd.as_fd(), PollFlags::POLLOUT, PollTimeout::ZERO)
+}
+
+/// Whether something lies in one descriptor to be read, and whether its other end is gone.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn is_readable(fd: impl AsFd) -> io::Result<(bool, bool)> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(_) => {
+                let found = fds[0].revents().unwrap_or(PollFlags::empty());
+                return Ok((
+                    found.contains(PollFlags::POLLIN),
+                    found.intersects(PollFlags::POLLHUP | PollFlags::POLLERR),
+                ));
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn wait_one(fd: BorrowedFd<'_>, flags: PollFlags, timeout: PollTimeout) -> io::Result<bool> {

@@ -7,7 +7,7 @@
 use crate::system::sandbox::{Call, Calls, When};
 
 pub static LOGGER: Calls =
-    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, CLIENTS, NO_WAIT], fatal: NEVER, unknown: UNKNOWN };
+    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, HAND, CLIENTS, NO_WAIT], fatal: NEVER, unknown: UNKNOWN };
 pub static NOTIFIER: Calls = Calls {
     allowed: &[COMMON, LOOP, FILES, CLIENTS, THREADS, NETWORK, NAMES, DIRECTORIES],
     fatal: NEVER,
@@ -25,6 +25,7 @@ const OF_A_DESCRIPTOR: &[u64] = &[
     libc::F_SETFL as u64,
     libc::F_DUPFD_CLOEXEC as u64,
     libc::F_SETPIPE_SZ as u64,
+    libc::F_GET_SEALS as u64,
 ];
 
 /// What every program of ours needs to live and to talk to the core.
@@ -50,7 +51,7 @@ const COMMON: &[Call] = &[
     Call::when(
         libc::SYS_fcntl,
         When::OneOf(1, OF_A_DESCRIPTOR),
-        "non-blocking, close-on-exec, a duplicate, a larger pipe",
+        "non-blocking, close-on-exec, a duplicate, a larger pipe, memory that cannot shrink",
     ),
     Call::always(libc::SYS_fstat, "fstat(3) of the others"),
     Call::always(libc::SYS_ftruncate, "a file that is full is emptied, a half line cut off"),
@@ -83,6 +84,14 @@ const LOOP: &[Call] = &[
 
 /// Files that came as descriptors.
 const FILES: &[Call] = &[Call::always(libc::SYS_pread64, "the end of a file: its last lines, its unfinished one")];
+
+/// Bytes in hand, from a pipe to a file.
+const HAND: &[Call] = &[
+    Call::always(libc::SYS_splice, "bytes leave a pipe and are in hand, in one step that no death cuts in two"),
+    Call::always(libc::SYS_tee, "what lies in a pipe is looked at and left there"),
+    Call::always(libc::SYS_lseek, "how much is in hand; nothing any more"),
+    Call::always(libc::SYS_pwrite64, "the record of where it goes"),
+];
 
 /// Connections between a client and the core.
 const CLIENTS: &[Call] =

@@ -64,6 +64,12 @@ pub const PROGRAMS: Section = Section {
                       goes to `stdout`, lines end in `\\r\\n`",
         ),
         row(&[("log_maxbytes", "\"50MB\""), ("log_backups", "10")], "`\"50MB\"`, 10", "rotation; 0 bytes: never"),
+        row(
+            &[("log_timestamps", "false"), ("strip_ansi", "false")],
+            "false, false",
+            "the time (UTC, to the millisecond) before each line; without the escape sequences of terminals. A line \
+                      that has not ended is written once it has stood still for 200 ms",
+        ),
         row(&[("umask", "\"022\"")], "`\"022\"`", "octal, in quotes or as `0o022`"),
         row(&[("workingdir", "\"/srv/web\"")], "`/`, or the supervisor's for its own user", "entered as the user"),
         row(

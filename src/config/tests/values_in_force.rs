@@ -104,6 +104,8 @@ restart_limit = { burst = 10, interval = "1m" }
 priority = -5
 log_maxbytes = "1GB"
 log_backups = 0
+log_timestamps = true
+strip_ansi = true
 "#);
     assert_eq!((program.numprocs, program.group_name.as_deref()), (10_000, Some("frontend")));
     let exec = &program.exec;
@@ -125,6 +127,7 @@ log_backups = 0
     assert_eq!(watch.backoff, backoff);
     assert_eq!(watch.restart_limit, Some(RestartLimit { burst: 10, interval: seconds(60) }));
     assert_eq!((watch.priority, watch.log_maxbytes, watch.log_backups), (-5, 1 << 30, 0));
+    assert!(watch.log_timestamps && watch.strip_ansi);
 }
 
 #[test]

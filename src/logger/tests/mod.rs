@@ -1,8 +1,10 @@
 //! The logger's loop on a thread, with real pipes and files; the test plays the core.
 
 mod clearing;
+mod dressing;
 mod failing;
 mod following;
+mod killed;
 mod measure;
 mod rotating;
 
@@ -48,10 +50,12 @@ impl Core {
         let channel = Channel::of_core(core).expect("a channel");
         let mut poll = Poll::new().expect("epoll");
         poll.add(&channel, Interest::Read).expect("added");
-        let settings = SinkSettings { max_bytes, backups };
+        let settings = SinkSettings { max_bytes, backups, timestamps: false, strip_ansi: false };
         let mut core =
             Self { directory, channel, poll, logger: Some(logger), rotations: 0, settings, told: Vec::new() };
         core.expect(|message| *message == FromLogger::Ready);
+        let hand = hand();
+        core.send(&ToLogger::Hand, hand);
         core
     }
 
@@ -68,7 +72,7 @@ impl Core {
     }
 
     fn send_sink(&mut self, file: File) {
-        let message = ToLogger::Sink { sink: SinkId(1), settings: self.settings };
+        let message = ToLogger::Sink { sink: SinkId(1), settings: self.settings, rotated: false, dropping: false };
         self.send(&message, vec![file.into()]);
     }
 
@@ -159,6 +163,12 @@ impl Drop for Core {
             assert!(ended.is_some_and(|result| result.is_ok_and(|well| well)), "the logger ends well");
         }
     }
+}
+
+fn hand() -> Vec<OwnedFd> {
+    let (see, show) = stdio::output_pipe().expect("a pipe");
+    stdio::set_nonblocking(&show, true).expect("set");
+    vec![crate::system::block::memory().expect("memory"), see, show]
 }
 
 fn open(path: &Path) -> File {
