@@ -11,6 +11,7 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod ansible;
 mod authority;
 mod check;
 mod completions;
@@ -20,6 +21,7 @@ mod failures;
 mod hostile;
 mod import;
 mod in_force;
+mod installed;
 mod lies;
 mod main_job;
 mod manager;
@@ -39,6 +41,7 @@ mod support;
 mod trust;
 mod tty;
 mod varlink;
+mod words;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -66,6 +69,7 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        ansible::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),
@@ -75,6 +79,7 @@ pub fn all() -> Vec<Trial> {
         hostile::trials(),
         import::trials(),
         in_force::trials(),
+        installed::trials(),
         lies::trials(),
         main_job::trials(),
         manager::trials(),
@@ -93,6 +98,7 @@ pub fn all() -> Vec<Trial> {
         trust::trials(),
         tty::trials(),
         varlink::trials(),
+        words::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -102,6 +102,28 @@ pub enum Action {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Say what `reload` would do, as supervisorctl does
+    Reread,
+    /// Apply what has changed in the files, of all programs or of these, and wait until what it stops has stopped
+    Update {
+        /// Programs in the files or in force: web, a group name, a glob, all [default: all]
+        #[arg(value_name = "PROGRAM")]
+        programs: Vec<String>,
+    },
+    /// Take programs from the files that are not in force
+    Add {
+        /// Programs in the files: web, a group name, a glob
+        #[arg(value_name = "PROGRAM", required = true)]
+        available: Vec<String>,
+    },
+    /// Take stopped programs out of force, until `add`, `update` or `reload`
+    Remove {
+        /// Programs in force: web, a group name, a glob
+        #[arg(value_name = "PROGRAM", required = true)]
+        programs: Vec<String>,
+    },
+    /// Show the programs in the files, and which of them are in force
+    Avail,
     /// Show the end of what a process wrote
     Tail {
         /// Go on with what it writes
@@ -118,6 +140,18 @@ pub enum Action {
         #[arg(value_name = "stdout|stderr", value_enum, default_value = "stdout", hide_default_value = true)]
         #[arg(hide_possible_values = true)]
         channel: Output,
+    },
+    /// Empty the log files of processes, and forget what `tail` shows; rotated files stay
+    Clear {
+        /// Only standard output
+        #[arg(long, conflicts_with = "stderr")]
+        stdout: bool,
+        /// Only standard error
+        #[arg(long)]
+        stderr: bool,
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL", required = true)]
+        selectors: Vec<String>,
     },
     /// Show the process numbers of programs, or the supervisor's
     Pid {
@@ -245,7 +279,7 @@ pub struct Change {
 impl Action {
     /// Whether what it asks for goes on when nobody waits for it any more.
     pub fn gives_orders(&self) -> bool {
-        matches!(self, Self::Start(_) | Self::Stop(_) | Self::Restart(_))
+        matches!(self, Self::Start(_) | Self::Stop(_) | Self::Restart(_) | Self::Update { .. })
     }
 }
 

@@ -6,6 +6,7 @@
 //! hold one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
+mod clear;
 mod clients;
 mod cut;
 mod follow;
@@ -250,6 +251,7 @@ impl Logger {
             ToLogger::LastBytes { tail, bytes } => {
                 self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
             }
+            ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {

@@ -40,6 +40,8 @@ pub enum ToLogger {
     /// The last bytes of an output, for an alert. Descriptor: the write end of a pipe, non-blocking; the
     /// bytes lie in it when the logger has closed it.
     LastBytes { tail: TailId, bytes: u32 },
+    /// Empty these files, forget these tails, and say `Cleared`.
+    Clear { ticket: u64, tails: Vec<TailId>, sinks: Vec<SinkId> },
     /// Read what is in the pipes, write it, and say `Drained`.
     Drain,
 }
@@ -75,6 +77,11 @@ pub enum FromLogger {
     Dropped {
         sink: SinkId,
         bytes: u64,
+    },
+    /// It is done; `errno`: but a file could not be emptied.
+    Cleared {
+        ticket: u64,
+        errno: Option<i32>,
     },
     Drained,
 }
