@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         test("each item that systemd finds open has its reason", &[Need::Program("systemd-analyze")], exposure),
         test("the drop in for newer systemd is understood", &[Need::Program("systemd-analyze")], drop_in),
         test("the package lives under systemd from its installation to its removal", MACHINE, package),
+        test("the readme leads from the package to a mail of a crash", MACHINE, readme),
     ]
 }
 
@@ -90,6 +91,20 @@ fn exposure() {
     let unexplained: Vec<_> = open.difference(&told).collect();
     let closed: Vec<_> = told.difference(&open).collect();
     assert!(unexplained.is_empty() && closed.is_empty(), "without reason: {unexplained:?}; not open: {closed:?}");
+}
+
+/// What the README has one type, as it stands there; nobody is there to say yes to apt.
+fn readme() {
+    let text = std::fs::read_to_string(source("README.md")).expect("reads");
+    let section = text.split_once("\n## Install\n").expect("a section").1;
+    let typed = section.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```")).expect("commands").0;
+    let machine = Machine::new();
+    machine.package("0.1.0-1", "taskmaster_0.1.0-1_amd64.deb");
+    let yes = "export DEBIAN_FRONTEND=noninteractive\napt() { apt-get --yes \"$@\"; }\ncd /job\n";
+    let said = machine.run(&format!("{yes}{typed}"));
+    for part in ["Active: active (running)", "valid, 1 program, 1 process", "RUNNING", "Subject: web crashed on "] {
+        assert!(said.contains(part), "no {part:?} in\n{said}\n{}", machine.console());
+    }
 }
 
 /// Runs in the machine, as the first and only job; each line that it prints is a fact that is looked for.

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::supervisor::TASKMASTERD;
 
@@ -26,7 +27,11 @@ StandardError=file:/job/errors
 ExecStopPost=/bin/systemctl poweroff --no-block
 ";
 
+/// The tree is made once, and runs once at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
 pub struct Machine {
+    _only: MutexGuard<'static, ()>,
     tree: PathBuf,
     job: tempfile::TempDir,
 }
@@ -34,11 +39,12 @@ pub struct Machine {
 impl Machine {
     /// Makes the tree if it is not there yet, from the mirror that this system uses.
     pub fn new() -> Self {
+        let only = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join(SUITE);
         if !tree.exists() {
             make(&tree);
         }
-        Self { tree, job: tempfile::tempdir().expect("a directory") }
+        Self { _only: only, tree, job: tempfile::tempdir().expect("a directory") }
     }
 
     /// Makes the package of the programs under test, with this version.
