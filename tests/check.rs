@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         test("as an ordinary user no user is needed", &[Need::Root], ordinary_user),
         test("a sendmail that is not there or no program is a warning", &[Need::Root], no_sendmail),
         test("an unknown account is a warning", &[Need::Root], unknown_account),
+        test("what is legal and unwise is a warning of check", &[Need::Root], unwise),
         test("a configuration that others can write is refused", &[Need::Root], writable),
         test("a configuration in a directory that others can write is refused", &[Need::Root], writable_directory),
         test("a configuration of another user is refused", &[Need::Root], foreign),
@@ -29,6 +30,7 @@ pub fn trials() -> Vec<Trial> {
         test("a wrong command line exits 2 with a suggestion", &[], command_line),
         test("a start with a broken file exits 2 and starts nothing", &[], broken_start),
         test("a second instance with the same runtime_dir exits 1", &[], second_instance),
+        test("a kernel that is too old is told with the one that is needed", &[], old_kernel),
         test("a start after a crash works", &[Need::Root], after_a_crash),
         test("a directory in other hands is refused at the start", &[Need::Root], foreign_directory),
     ]
@@ -127,6 +129,36 @@ fn unknown_account() {
     assert_eq!(checked.code, 0, "{checked:?}");
     assert!(checked.stderr.contains(&format!("{path}: warning: [programs.web]")), "{checked:?}");
     assert!(checked.stderr.contains("no-such-account") && checked.stderr.contains("no-such-group"), "{checked:?}");
+}
+
+fn unwise() {
+    let text = "[programs.web]\ncmd = \"/bin/true --password s3cret\"\nuser = \"root\"\nenv = { DB_PASSWORD = \"s3cret\", LANG = \"C\" }\n\
+        [programs.db]\ncmd = \"/bin/true\"\nuser = \"nobody\"\nstdout = \"/tmp/db.log\"\nstderr = \"/tmp/own/db.log\"\n\
+        env = { DATABASE_URL = \"postgres://me:s3cret@h/db\" }\n";
+    let (checked, path, _directory) = check(text);
+    assert_eq!((checked.code, checked.stdout.ends_with("valid, 2 programs, 2 processes\n")), (0, true), "{checked:?}");
+    assert!(!checked.stderr.contains("s3cret"), "{checked:?}");
+    let secret = |key: &str| {
+        format!(
+            "{key} looks like a secret, in {path}, which others can read; put it into an `env_file` that only root can read (chmod 0600)"
+        )
+    };
+    let expected = [
+        "web runs as root; a `user` of its own, with `capabilities` where it needs one, is safer".to_owned(),
+        "[programs.web]: `cmd` has a password in it, which everybody sees in the list of processes; let the program read it from a file".to_owned(),
+        secret("[programs.web]: `env.DB_PASSWORD`"),
+        secret("[programs.db]: `env.DATABASE_URL`"),
+        "[programs.db]: `stdout` /tmp/db.log is where everybody can make files, and somebody else can make it first; \"auto\" is a file in `log_dir`".to_owned(),
+    ];
+    let expected: String = expected.iter().map(|words| format!("{path}: warning: {words}\n")).collect();
+    assert_eq!(checked.stderr, expected);
+    // In a file that only root can read a secret is no worse than in another one.
+    set_mode(Path::new(&path), 0o600);
+    let checked = taskmasterd(&["check", &path], |_| {});
+    assert!(
+        !checked.stderr.contains("looks like a secret") && checked.stderr.contains("has a password"),
+        "{checked:?}"
+    );
 }
 
 fn writable() {
@@ -283,6 +315,28 @@ fn second_instance() {
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains("another program listens there already"), "{second:?}");
     assert_eq!(supervisor.pid_of("one"), before, "the first is as it was");
+}
+
+/// A kernel without pidfd_open(2), as far as taskmasterd can see.
+fn old_kernel() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    use std::os::unix::process::CommandExt;
+    let rules = std::iter::once((libc::SYS_pidfd_open, Vec::new())).collect();
+    let nosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let here = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, nosys, here).expect("a filter");
+    let program: BpfProgram = filter.try_into().expect("a program");
+    let supervisor = Supervisor::prepare(&format!("[programs.one]\ncmd = \"sleep 1000\"\n{}", user()));
+    let started = taskmasterd(&["--no-shell", "-c", &supervisor.config().display().to_string()], |command| {
+        let limit = move || seccompiler::apply_filter(&program).map_err(std::io::Error::other);
+        // SAFETY: the child has one thread; what it calls allocates nothing but on failure.
+        unsafe { command.pre_exec(limit) };
+    });
+    assert_eq!((started.code, started.stdout.as_str()), (1, ""), "{started:?}");
+    for words in ["taskmasterd: this kernel (`uname -r` says ", "Linux 5.11 or newer is needed"] {
+        assert!(started.stderr.contains(words), "{started:?}");
+    }
+    assert!(!supervisor.path("run").exists(), "nothing was made");
 }
 
 fn after_a_crash() {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::support::peers::Who;
 use crate::support::supervisor::{receive, send};
-use crate::support::{PATIENCE, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -21,6 +22,8 @@ pub fn trials() -> Vec<Trial> {
         test("long calls that never end have a bound all together", &[], unfinished_calls),
         test("a hundred thousand pipelined calls are answered and harm nobody", &[], pipelined),
         test("followers that never read harm nobody", &[], deaf_followers),
+        test("one call full of selectors harms nobody", &[], many_selectors),
+        test("many busy connections of one user harm only that user", &[Need::Root], one_user),
         test("a call that does not come to its end is cut in time", &[], cut_in_time),
     ]
 }
@@ -38,6 +41,65 @@ fn start() -> Supervisor {
     let supervisor = Supervisor::start(&program);
     supervisor.wait_for_state("web", "RUNNING");
     supervisor
+}
+
+/// With a thousand processes more, which do not run.
+fn start_large(control: &str) -> Supervisor {
+    let user = if is_root() { "user = \"nobody\"" } else { "" };
+    let program = format!(
+        "{control}[programs.web]\ncmd = \"sleep 1000\"\nstarttime = 0\nbackoff = {{ initial = \"1ms\", step = \"1ms\" }}\n{user}\n\
+         [programs.zzz]\ncmd = \"sleep 1000\"\nautostart = false\nnumprocs = 1000\n{user}\n"
+    );
+    let supervisor = Supervisor::start(&program);
+    supervisor.wait_for_state("web", "RUNNING");
+    supervisor
+}
+
+fn many_selectors() {
+    let supervisor = start_large("");
+    let patterns: Vec<String> = (0..3000).map(|number| format!("*{}", "?".repeat(number % 60))).collect();
+    let attacks = [
+        ("Status", json!({ "selectors": vec!["*"; 60_000] }), "processes"),
+        ("Status", json!({ "selectors": patterns }), "org.varlink.service.InvalidParameter"),
+        ("Status", json!({ "selectors": ["x".repeat(250_000)] }), "io.taskmaster.Control.NoSuchProgram"),
+        ("Stop", json!({ "selectors": ["*?".repeat(120_000)] }), "org.varlink.service.InvalidParameter"),
+        ("Config", json!({ "programs": ["x".repeat(250_000)] }), "io.taskmaster.Control.NoSuchProgram"),
+        ("Events", json!({ "selectors": ["x".repeat(250_000)] }), "org.varlink.service.InvalidParameter"),
+        ("Silence", json!({ "selector": "x".repeat(250_000), "seconds": 9 }), "org.varlink.service.InvalidParameter"),
+    ];
+    for (method, parameters, answer) in attacks {
+        let before = Instant::now();
+        let reply = supervisor.call(method, parameters);
+        assert!(reply["error"] == answer || reply["parameters"].get(answer).is_some(), "{method}: {}", reply["error"]);
+        assert!(before.elapsed() < Duration::from_secs(1), "{method} took {:?}", before.elapsed());
+    }
+}
+
+fn one_user() {
+    let rule =
+        "[control]\nmode = \"0666\"\n[[control.allow]]\nusers = [12345]\nprograms = [\"*\"]\nverbs = [\"status\"]\n";
+    let supervisor = start_large(rule);
+    let mut clients: Vec<_> = (0..60).map(|_| Who::user(12345).connect(&supervisor)).collect();
+    let attack = || {
+        for client in &mut clients {
+            client.send("Status", json!({}));
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer()["error"], Value::Null);
+        }
+    };
+    meanwhile(attack, || {
+        // All of them together take far longer than this one.
+        let mut times: Vec<Duration> = (0..21)
+            .map(|_| {
+                let before = Instant::now();
+                supervisor.call("Version", json!({}));
+                before.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        assert!(times[10] < IN_TIME, "{times:?}");
+    });
 }
 
 fn connect(supervisor: &Supervisor) -> UnixStream {

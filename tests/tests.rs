@@ -19,6 +19,7 @@ mod control;
 mod demo;
 mod failures;
 mod hostile;
+mod import;
 mod in_force;
 mod installed;
 mod lies;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Trial> {
         demo::trials(),
         failures::trials(),
         hostile::trials(),
+        import::trials(),
         in_force::trials(),
         installed::trials(),
         lies::trials(),

@@ -4,7 +4,8 @@
 //! `table` reads a table key by key with the readers of `values` and `expand`; `program` has the keys of
 //! a program and merges them with `[defaults]`; `allow` has the rules of who may command, `notify` how
 //! people are told; `check` judges what concerns several programs. None of them stops at a fault: each
-//! reports to the sink of `fault` and goes on. `partly` puts parts of two configurations together. `reference` is what the documents say of each key.
+//! reports to the sink of `fault` and goes on. `partly` puts parts of two configurations together; `reference` is
+//! what the documents say of each key; `unwise` is what is legal and had better not be.
 //!
 //! Nothing here touches a file: [`Files`] reads them (and checks who owns them), [`Environment`] is what
 //! is known of the machine.
@@ -29,6 +30,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unwise;
 mod values;
 mod words;
 
@@ -43,6 +45,7 @@ pub use fault::{Fault, Faults};
 pub use in_force::Table as InForce;
 pub use notify::SecretFile;
 pub use origins::Origins;
+pub use unwise::unwise;
 
 use crate::model::authority::Allow;
 pub use crate::model::event::EventLogFormat;
@@ -92,6 +95,8 @@ pub struct Environment {
     /// The supervisor's own variables, for `${env:NAME}`.
     pub env: BTreeMap<String, String>,
     pub defaults: Directories,
+    /// This build reaches nobody over the network.
+    pub local_only: bool,
 }
 
 /// The directories where the configuration names none.

@@ -172,6 +172,12 @@ pub enum Action {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Translate a supervisord.conf, or the YAML of a `programs:` map, into a configuration on standard output
+    Import {
+        /// The file; what it includes is read with it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Show the last events
     Events {
         /// Go on with new ones

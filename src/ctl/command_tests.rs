@@ -54,6 +54,7 @@ fn every_command_is_understood() {
     assert_eq!(notify(&["unsilence", "web"]), NotifyAction::Unsilence { silence: "web".to_owned() });
     assert!(parse(&["notify", "queue", "--json"]).expect("parses").json);
     assert_eq!(action(&["events", "-f"]), Action::Events { follow: true, since: None, selectors: vec![] });
+    assert_eq!(action(&["import", "a.conf"]), Action::Import { file: PathBuf::from("a.conf") });
     assert_eq!(action(&["help", "stop"]), Action::Help { command: Some("stop".to_owned()) });
     for plain in ["reopen", "version", "shutdown", "pid"] {
         action(&[plain]);
@@ -109,6 +110,7 @@ fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
     assert_eq!(usage(&["tail", "web", "stdot"]), "`stdot` is neither stdout nor stderr; did you mean `stdout`?");
     assert_eq!(usage(&["version", "now"]), "`now` is one argument too many");
     assert_eq!(usage(&["exit"]), "unknown command `exit`; try `help`");
+    assert_eq!(usage(&["tail", "-n", "many", "web"]), "--lines <N>: `many` is not a whole number that is small enough");
     for words in [["tail", "-n", "many", "web"], ["tail", "-n", "100001", "web"]] {
         assert_eq!(usage(&words).lines().count(), 1);
     }

@@ -48,6 +48,16 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("check", &[("check /etc/taskmaster/taskmaster.toml", "every fault at once; nothing changes")]),
+    (
+        "import",
+        &[
+            (
+                "import /etc/supervisor/supervisord.conf",
+                "the configuration on standard output, what is not in it on standard error",
+            ),
+            ("import programs.yaml", "the same for a map of programs"),
+        ],
+    ),
     ("reopen", &[("reopen", "after logrotate has moved the files")]),
     ("version", &[("version", "of the supervisor that runs")]),
     ("help", &[("help restart", "one command"), ("help", "all of them")]),

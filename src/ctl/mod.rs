@@ -5,7 +5,7 @@
 //! `client` carry a call; `run` carries out one command with `order` (what is waited for), `reload`, `live` (`status --watch`, drawn
 //! by `frame`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
 //! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
-//! `zone` is the time of day where the user is.
+//! `zone` is the time of day where the user is; `import` translates other supervisors' configurations.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -20,6 +20,7 @@ mod fault;
 mod frame;
 mod grid;
 mod history;
+mod import;
 mod live;
 mod notify;
 mod order;

@@ -13,7 +13,7 @@ use super::fault::{Failure, ParseFault};
 use super::reload::Word;
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{check, config, detail, live, notify, order, reload, security, show, stream, zone};
+use super::{check, config, detail, import, live, notify, order, reload, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -71,6 +71,8 @@ impl Session<'_> {
             Action::Config { selectors } => self.config(selectors, screen),
             Action::Check { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(check::refuse(screen)),
             Action::Check { file } => check::run(file, self.json, screen),
+            Action::Import { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(import::refuse(screen)),
+            Action::Import { file } => import::run(file, self.json, screen),
             Action::Events { follow, since, selectors } => stream::events(self, screen, *follow, *since, selectors),
             Action::Notify { action } => notify::run(self, action, screen),
             Action::Reopen => self.plain(Method::Reopen, "log files are open anew\n", screen),

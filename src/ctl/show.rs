@@ -142,6 +142,8 @@ pub fn how(exit: &LastExit) -> String {
 
 /// Below this the last column says nothing; another column goes first.
 const INFO_MIN: usize = 12;
+/// Names are not cut to less than this.
+const NAME_MIN: usize = 8;
 
 /// An aligned table that fits the width, with a heading.
 pub fn table(processes: &[Process], width: usize, colour: bool, zone: &TimeZone) -> String {
@@ -162,6 +164,12 @@ pub fn table(processes: &[Process], width: usize, colour: bool, zone: &TimeZone)
         });
         texts.sum::<usize>() + 2 * columns.len().saturating_sub(1)
     };
+    // One long name does not take the place of what all the others are looked at for.
+    if needed(&columns) > width {
+        let most = NAME_MIN.max(width / 2);
+        let names = columns.iter_mut().filter(|(column, _)| *column == Column::Name);
+        names.flat_map(|(_, names)| names).for_each(|name| *name = cut_name(name, most));
+    }
     for dispensable in Column::DISPENSABLE {
         if needed(&columns) <= width {
             break;
@@ -194,6 +202,15 @@ pub fn table(processes: &[Process], width: usize, colour: bool, zone: &TimeZone)
         out.push('\n');
     }
     out
+}
+
+/// A process's name cut so that its number stays.
+fn cut_name(name: &str, width: usize) -> String {
+    let number = name.rfind(':').and_then(|colon| name.get(colon..)).unwrap_or_default();
+    match width.checked_sub(number.width()).filter(|_| name.width() > width) {
+        Some(left) => cut(name.strip_suffix(number).unwrap_or(name), left).into_owned() + number,
+        None => name.to_owned(),
+    }
 }
 
 /// As much of the text as fits, with `…` where some is missing.

@@ -146,3 +146,17 @@ fn foreign_text_cannot_act_on_the_terminal() {
     }
     assert_eq!(lines(&[evil], &TimeZone::UTC).lines().count(), 1);
 }
+
+#[test]
+fn a_long_name_takes_no_more_than_half_the_width_and_keeps_its_number() {
+    let long = format!("{}:12", "日".repeat(61));
+    let processes = [process(&long, State::Running), process("web", State::Fatal)];
+    for (width, name) in [(80, 40), (40, 20), (20, 10)] {
+        let text = table(&processes, width, false, &TimeZone::UTC);
+        let first = text.lines().nth(1).expect("a line");
+        assert!(first.contains("日…:12") && first.contains("RUNNING"), "{text}");
+        assert!(first.split("  ").next().expect("a name").width() <= name, "{text}");
+        assert!(text.lines().all(|line| line.width() <= width) && text.contains("FATAL"), "{text}");
+    }
+    assert!(table(&processes, 300, false, &TimeZone::UTC).contains(&long), "there is room");
+}

@@ -119,6 +119,10 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
             Some(reason) if argument == "<SIG>" || argument.ends_with("<DURATION>") => {
                 escaped(&reason.to_string()).into_owned()
             }
+            // The words of the standard library name neither the text nor what is wanted.
+            Some(reason) if reason.is::<std::num::ParseIntError>() => {
+                format!("{}: `{}` is not a whole number that is small enough", escaped(&argument), escaped(&value))
+            }
             Some(reason) => format!("{}: {}", escaped(&argument), escaped(&reason.to_string())),
             None => format!("`{}` is not a value of {}", escaped(&value), escaped(&argument)),
         },

@@ -4,6 +4,7 @@
 
 mod config_file;
 mod events;
+mod examples;
 mod man;
 mod pages;
 mod readme;

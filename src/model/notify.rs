@@ -118,6 +118,17 @@ pub enum Transport {
     Webhook(Webhook),
 }
 
+impl Transport {
+    /// It goes to a server, and not to something on this machine.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Syslog(syslog) => !matches!(syslog.target, SyslogTarget::Local(_) | SyslogTarget::Journald(_)),
+            Self::Email(email) => matches!(email.via, MailTransport::Smtp(_)),
+            Self::Webhook(_) => true,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Syslog {
     pub target: SyslogTarget,

@@ -500,13 +500,15 @@ pub struct EventsCall {
     /// Only events of this moment (RFC 3339) and later, of those still in memory.
     #[serde(default)]
     pub since_time: Option<String>,
-    /// Only events about these processes, at most [`EVENTS_SELECTORS_MAX`].
+    /// Only events about these processes, at most [`EVENTS_SELECTORS_MAX`] and [`EVENTS_SELECTORS_BYTES`].
     #[serde(default)]
     pub selectors: Vec<String>,
 }
 
-/// Each event is compared with each of them.
+/// Each event is compared with each of them, for each client that follows.
 pub const EVENTS_SELECTORS_MAX: usize = 100;
+/// As long as they may be together.
+pub const EVENTS_SELECTORS_BYTES: usize = 4096;
 
 /// Some events, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

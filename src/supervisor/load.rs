@@ -104,6 +104,7 @@ pub fn environment(own: Uid) -> Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
         defaults: default_directories(own),
+        local_only: !cfg!(feature = "network"),
     }
 }
 

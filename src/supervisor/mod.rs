@@ -115,7 +115,9 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
         let lines: Vec<String> = faults.iter().map(|words| format!("{}: {words}", path.display())).collect();
         return Err(Refusal(WRONG_INPUT, lines.join("\n")));
     }
-    for words in load::unknown_names(&config, own).into_iter().chain(load::unsafe_logs(&config, own)) {
+    let unwise = crate::config::unwise(&config, crate::system::file::is_private);
+    let names_and_logs = load::unknown_names(&config, own).into_iter().chain(load::unsafe_logs(&config, own));
+    for words in names_and_logs.chain(unwise) {
         let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
@@ -166,6 +168,7 @@ fn supervise(
         move |error: std::io::Error| Refusal(COULD_NOT_START, format!("taskmasterd: {what}: {error}"))
     };
 
+    startup::kernel().map_err(refusal)?;
     credentials::set_umask(startup::UMASK).map_err(failed("umask"))?;
     let startup::Prepared { lock, state_dir, runtime_dir } = startup::prepare(&config, own).map_err(refusal)?;
     let (rules, unknown) = authority::rules(&config.control, own);

@@ -13,7 +13,7 @@ use crate::model::id::Uid;
 use crate::model::text::escaped;
 use crate::system::directory::{self, DirectoryError};
 use crate::system::named_socket::{self, NamedSocket};
-use crate::system::{account, file};
+use crate::system::{account, file, process};
 
 const LOG_DIR_MODE: u32 = 0o755;
 const STATE_DIR_MODE: u32 = 0o711;
@@ -78,6 +78,24 @@ pub fn unsafe_directories(config: &Config, own: Uid) -> Vec<String> {
     words
 }
 
+/// Sees that the kernel has what nothing here works without: processes as descriptors.
+///
+/// # Errors
+/// Which kernel it is, and which is needed.
+pub fn kernel() -> Result<(), String> {
+    match process::open(process::own_pid()) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+            Err(format!(
+                "this kernel (`uname -r` says {}) gives no descriptors of processes (pidfd_open: {error}); Linux 5.11 or \
+                 newer is needed, and no sandbox that forbids it",
+                escaped(release.trim())
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens the event log, in trusted hands.
 ///
 /// # Errors
@@ -121,7 +139,11 @@ pub fn listen(control: &Control, own: Uid) -> Result<(UnixListener, NamedSocket)
     };
     let directory = directory::trusted(parent, own).map_err(|error| error.of("control.socket", path))?;
     if named_socket::is_answered(&directory, name) {
-        return Err(format!("control.socket {}: another program listens there already", path.display()));
+        return Err(format!(
+            "control.socket {path}: another program listens there already; stop it (`taskmasterctl -s {path} shutdown`), or \
+             choose another `socket` in [control]",
+            path = path.display()
+        ));
     }
     let (listener, mut socket) = named_socket::bind(directory, &temporary_name(name), own, UMASK).map_err(told)?;
     let placed = set_socket_rights(&socket, control).and_then(|()| socket.rename(name).map_err(told));

@@ -152,12 +152,14 @@ pub struct Reach {
     pub read: &'static [&'static str],
     /// Open directories, below which files can be made, changed, renamed and removed.
     pub change: Vec<OwnedFd>,
-    /// TCP connections to elsewhere, and the sockets of the file system.
-    pub connect: bool,
+    /// Connections to the sockets of the file system.
+    pub sockets: bool,
+    /// TCP connections to elsewhere.
+    pub servers: bool,
 }
 
 impl Reach {
-    pub const NOTHING: Self = Self { read: &[], change: Vec::new(), connect: false };
+    pub const NOTHING: Self = Self { read: &[], change: Vec::new(), sockets: false, servers: false };
 }
 
 /// From here on only this can be opened or connected to, and nothing bound or signalled, by name or
@@ -170,9 +172,11 @@ pub fn reach_only(reach: &Reach) -> io::Result<Enforced> {
     let newest = ABI::V9;
     let mut files = AccessFs::from_all(newest);
     let mut ports = AccessNet::from_all(newest);
-    if reach.connect {
+    if reach.sockets {
         // A socket that its daemon makes anew is another file than the one that a rule would name.
         files.remove(AccessFs::ResolveUnix);
+    }
+    if reach.servers {
         ports.remove(AccessNet::ConnectTcp);
     }
     let read: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});

@@ -49,7 +49,8 @@ pub struct Allowance {
     /// How large a file may grow by its writing, if that is bounded.
     pub file_bytes: Option<u64>,
     pub starts_threads: bool,
-    /// Talks to servers, and writes below [`SPOOL`] and [`MAILDIR`].
+    /// Talks to log daemons and, unless this build has no part for that, to servers; and writes below [`SPOOL`]
+    /// and [`MAILDIR`].
     pub uses_network: bool,
     pub calls: &'static Calls,
 }
@@ -88,7 +89,9 @@ pub fn confine(allowance: Allowance) -> Result<(), ConfineError> {
 fn network() -> io::Result<Reach> {
     let spool = stdio::inherited_directory(SPOOL)?;
     let maildir = stdio::inherited_directory(MAILDIR)?;
-    Ok(Reach { read: NETWORK_FILES, change: spool.into_iter().chain(maildir).collect(), connect: true })
+    let servers = cfg!(feature = "network");
+    let read = if servers { NETWORK_FILES } else { &[] };
+    Ok(Reach { read, change: spool.into_iter().chain(maildir).collect(), sockets: true, servers })
 }
 
 fn set_limits(allowance: Allowance) -> io::Result<()> {

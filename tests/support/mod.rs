@@ -43,6 +43,8 @@ pub enum Need {
     Program(&'static str),
     /// The test's own Python ([`python`]) with this package.
     PythonPackage(&'static str),
+    /// The files of Debian's supervisor, where `.ci/run` puts them.
+    DebianSupervisor,
 }
 
 impl Need {
@@ -56,6 +58,7 @@ impl Need {
             Self::PythonPackage(package) => (!imports(&python(), package)).then(|| {
                 format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
             }),
+            Self::DebianSupervisor => (!debian_supervisor().exists()).then(|| "needs Debian's supervisor".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
             server => servers::missing(server),
         }
@@ -86,6 +89,11 @@ fn has_user_namespaces() -> bool {
         .stderr(std::process::Stdio::null())
         .status();
     tried.is_ok_and(|status| status.success())
+}
+
+/// The directory into which `.ci/run` unpacks Debian's supervisor.
+pub fn debian_supervisor() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-supervisor").into()
 }
 
 /// The Python with the packages that tests use: `TASKMASTER_TEST_PYTHON`, else where `.ci/run` makes it.

@@ -141,11 +141,24 @@ impl<'a> Channels<'a, '_> {
         let timing = if name == "syslog" { self.timing.clone() } else { timing::read(&mut table, self.timing) };
         table.finish();
         let (transport, secrets) = made?;
+        if item.context.environment.local_only && transport.is_remote() {
+            let message = format!("[notify.{name}] needs the network, and this build has no part for that");
+            return item.refuse_with(message, instead(&transport));
+        }
         let secret = |(kind, path)| SecretFile { channel: channel.clone(), kind, path };
         self.secrets.extend(secrets.into_iter().map(secret));
         let min_severity = min_severity.or_default(Severity::Info);
         self.sound.push(Channel { name: channel, min_severity, timing, transport });
         Some(())
+    }
+}
+
+/// What a build that reaches nobody over the network can do for this channel.
+fn instead(transport: &Transport) -> &'static str {
+    match transport {
+        Transport::Syslog(_) => "use `target = \"local\"` or `\"journald\"`, or build with the feature `network`",
+        Transport::Email(_) => "use `transport = \"sendmail\"` or `\"maildir\"`, or build with the feature `network`",
+        Transport::Webhook(_) => "remove it, or build with the feature `network`",
     }
 }
 

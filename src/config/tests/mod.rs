@@ -18,6 +18,7 @@ pub fn environment() -> Environment {
             state_dir: "/var/lib/taskmaster".into(),
             runtime_dir: "/run/taskmaster".into(),
         },
+        local_only: false,
     }
 }
 

@@ -180,6 +180,31 @@ fn syslog_is_local_unless_it_says_where() {
 }
 
 #[test]
+fn a_build_without_the_network_refuses_what_needs_it_and_takes_the_rest() {
+    let environment = Environment { local_only: true, ..environment() };
+    let read = |text: &str| load_all(&[("taskmaster.toml", &format!("{PROGRAM}{text}"))], &environment);
+    let mail = "from = \"tm@example.com\"\nto = [\"ops@example.com\"]\n";
+    for local in [
+        "[notify.syslog]\n",
+        "[notify.syslog]\ntarget = \"journald\"\n",
+        &format!("[notify.email]\ntransport = \"sendmail\"\n{mail}"),
+        &format!("[notify.email]\ntransport = \"maildir\"\nmaildir = \"/var/lib/taskmaster/mail\"\n{mail}"),
+    ] {
+        read(local).unwrap_or_else(|faults| panic!("{local}: {faults}"));
+    }
+    for (remote, channel, instead) in [
+        (EMAIL, "email", "sendmail"),
+        (HOOK, "webhooks.chat", "remove it"),
+        ("[notify.syslog]\ntarget = \"udp://log.example.com\"\n", "syslog", "local"),
+    ] {
+        let words = told(read(remote));
+        assert!(words.contains(&format!("[notify.{channel}] needs the network")), "{words}");
+        let faults = read(remote).err().map(|faults| faults.to_string()).unwrap_or_default();
+        assert!(faults.contains(instead) && faults.contains("feature `network`"), "{faults}");
+    }
+}
+
+#[test]
 fn a_program_says_whom_its_alerts_reach() {
     let config = with(&format!(
         "alert_to = [\"webhooks.chat\", \"dba@example.com\", \"dba@example.com\"]\nsyslog_facility = \"local1\"\n\

@@ -2,33 +2,26 @@
 //! so that a dead mail server delays no syslog.
 //!
 //! The main thread gives [`Order`]s and takes [`News`]; neither waits for the other. Nothing here decides
-//! when to try again: that is `alert::queue`. Syslog keeps its own bounded buffer, because it gets every
+//! when to try again: that is `alert::queue`. [`servers`] is all that a build without the feature `network` lacks. Syslog keeps its own bounded buffer, because it gets every
 //! event and has no spool.
 
-mod dial;
-mod dialogue;
-#[cfg(test)]
-mod fake_tests;
-mod limited;
-mod offers;
 mod runtime;
-#[cfg(test)]
+#[cfg(all(test, feature = "network"))]
 mod sandbox_tests;
 mod secret;
-mod smtp;
+#[cfg_attr(not(feature = "network"), path = "no_servers.rs")]
+mod servers;
 mod syslog;
-mod tls;
-mod webhook;
 
 use std::sync::Arc;
 
-use crate::alert::outcome::Outcome;
+use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::event::Event;
 use crate::model::notify::{About, Channel, ChannelName};
 
-pub use dial::Limits;
 pub use runtime::{Gone, Network};
 pub use secret::{Secret, Secrets};
+pub use servers::Limits;
 
 /// A job's number, unique in this process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -79,4 +72,8 @@ pub struct SyslogNews {
     /// Messages since the last news.
     pub sent: u64,
     pub lost: u64,
+}
+
+fn failed(class: Class, words: impl Into<String>) -> Outcome {
+    Outcome::Failed(Failure::new(class, words))
 }

@@ -19,21 +19,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
-use super::dial::Limits;
-use super::dialogue::Tell;
 use super::secret::Secrets;
-use super::smtp::{Mail, Mailer};
+use super::servers::{LOOKUPS, Limits, Sender, Tell};
 use super::syslog;
-use super::webhook::Poster;
-use super::{JobId, Message, News, Order};
-use crate::alert::outcome::{Class, Failure, Outcome};
+use super::{JobId, Message, News, Order, failed};
+use crate::alert::outcome::{Class, Outcome};
 use crate::model::event::Severity;
-use crate::model::notify::{Channel, ChannelName, MailTransport, Syslog, Transport};
+use crate::model::notify::{Channel, ChannelName, Syslog, Transport};
 use crate::system::account;
 use crate::system::bell::Bell;
 
-/// How many names are looked up at once: each look-up waits in a thread of its own (getaddrinfo(3)).
-const LOOKUPS: usize = 3;
 /// How long to wait for the threads to begin.
 const BEGIN: Duration = Duration::from_secs(10);
 /// Threads that look names up stay for good.
@@ -173,45 +168,6 @@ enum Task {
     },
 }
 
-/// A channel's way out, made of its settings.
-enum Sender {
-    Smtp(Box<Mailer>),
-    Webhook(Box<Poster>),
-    /// Its messages go another way.
-    Elsewhere,
-}
-
-impl Sender {
-    fn new(channel: Channel, secrets: Secrets, work: &Work) -> Self {
-        match channel.transport {
-            Transport::Email(email) => match email.via {
-                MailTransport::Smtp(smtp) => {
-                    Self::Smtp(Box::new(Mailer::new(smtp, secrets.password, &work.host, work.limits)))
-                }
-                MailTransport::Sendmail(_) | MailTransport::Maildir(_) => Self::Elsewhere,
-            },
-            Transport::Webhook(webhook) => Self::Webhook(Box::new(Poster::new(webhook, secrets.hmac, work.limits))),
-            Transport::Syslog(_) => Self::Elsewhere,
-        }
-    }
-
-    async fn send(&self, message: &Message, tell: &Tell) -> Outcome {
-        match (self, message) {
-            (Self::Smtp(mailer), Message::Mail { envelope_from, recipients, bytes }) => {
-                mailer.send(&Mail { from: envelope_from, recipients, bytes }, tell).await
-            }
-            (Self::Webhook(poster), Message::Post { delivery, body }) => poster.send(delivery, body, tell).await,
-            (Self::Smtp(_) | Self::Webhook(_) | Self::Elsewhere, _) => {
-                failed(Class::Permanent, "the channel carries no such messages")
-            }
-        }
-    }
-}
-
-fn failed(class: Class, words: impl Into<String>) -> Outcome {
-    Outcome::Failed(Failure::new(class, words))
-}
-
 /// The channels at work.
 #[derive(Default)]
 struct Channels {
@@ -300,7 +256,7 @@ impl Channels {
                 continue;
             }
             let line = self.sending.remove(&name).unwrap_or_else(|| Line::start(&work.post));
-            line.change(&Arc::new(Sender::new(channel, secrets, work)));
+            line.change(&Arc::new(Sender::new(channel, secrets, &work.host, work.limits)));
             kept.sending.insert(name, line);
         }
         *self = kept;
@@ -346,6 +302,6 @@ async fn guarded(attempt: impl Future<Output = Outcome> + Send + 'static) -> Out
     outcome.unwrap_or_else(|_| failed(Class::Connection, "an error of the program itself: please report it"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "network"))]
 #[path = "runtime_tests.rs"]
 pub mod tests;

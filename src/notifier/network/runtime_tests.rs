@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::super::fake_tests::{Fake, Manners, SILENCE};
+use super::super::servers::fake_tests::{Fake, Manners, SILENCE};
 use super::*;
 use crate::model::event::Severity;
-use crate::model::notify::{Email, MailTls, Server, Smtp, Timing};
+use crate::model::notify::{Email, MailTls, MailTransport, Server, Smtp, Timing};
 use crate::system::poll::{Interest, Poll};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::fake_tests::{Fake, Manners};
 use super::runtime::tests::{configure, done, email, send};
+use super::servers::fake_tests::{Fake, Manners};
 use super::*;
 use crate::alert::outcome::Class;
 use crate::model::notify::{MailTls, MailTransport, Server, Transport};

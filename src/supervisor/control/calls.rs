@@ -13,7 +13,7 @@ use crate::model::signal::Signal;
 use crate::model::state::{State, Wanted};
 use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
-use crate::policy::selector::{self, NoMatch};
+use crate::policy::selector::{self, Unselected};
 use crate::protocol::control::{
     ChangeCall, ChangeReply, ChangeResult, ClearCall, INTERFACE, Method, NoParameters, Outcome, Refusal, SignalCall,
     StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
@@ -131,6 +131,13 @@ pub(super) fn not_permitted(Missing { verb, rule }: Missing) -> Refusal {
     Refusal::NotPermitted { verb, rule }
 }
 
+pub(super) fn unselected(unselected: Unselected) -> Refusal {
+    match unselected {
+        Unselected::NoMatch { selector, suggestion } => Refusal::NoSuchProgram { selector, suggestion },
+        Unselected::TooManyPatterns => invalid("selectors", "too many or too long patterns; use fewer, or plain names"),
+    }
+}
+
 pub(super) fn invalid(parameter: &str, message: impl Into<String>) -> Refusal {
     Refusal::InvalidParameter { parameter: parameter.to_owned(), message: Some(message.into()) }
 }
@@ -142,8 +149,7 @@ fn select(core: &Core, caller: &Caller, verb: Verb, selectors: &[String]) -> Res
         return Err(invalid("selectors", "name at least one process, program or group, or `all`"));
     }
     let visible = authority::visible(&core.rules, &core.fleet, &caller.peer, None);
-    let chosen = selector::select(selectors, visible.iter().copied())
-        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })?;
+    let chosen = selector::select(selectors, visible.iter().copied()).map_err(unselected)?;
     if chosen.is_empty() {
         core.rules.judge_some(&caller.peer, verb).map_err(not_permitted)?;
     }
@@ -167,8 +173,9 @@ pub(super) fn select_status(core: &Core, caller: &Caller, selectors: &[String]) 
             core.rules.judge_some(&caller.peer, Verb::Status).map_err(not_permitted)?;
             Ok(chosen)
         }
+        Err(Unselected::TooManyPatterns) => Err(unselected(Unselected::TooManyPatterns)),
         // What is seen for another reason is refused; what is not seen is not there.
-        Err(_) => select(core, caller, Verb::Status, selectors),
+        Err(Unselected::NoMatch { .. }) => select(core, caller, Verb::Status, selectors),
     }
 }
 
@@ -218,13 +225,13 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, m
             (Change::Start, State::Stopping) => (Input::Start, Goal::StoppedThenRunning),
             (Change::Start, _) if at_rest => (Input::Start, Goal::Running),
             (Change::Start, _) => {
-                pending.known(id, shown, Outcome::AlreadyStarted, None);
+                pending.known(shown, Outcome::AlreadyStarted, None);
                 continue;
             }
             (Change::Stop, _) if at_rest => {
                 // Also what rests by itself is to stay down, whatever a reload brings.
                 inputs.push((id.clone(), Input::Stop));
-                pending.known(id, shown, Outcome::NotRunning, None);
+                pending.known(shown, Outcome::NotRunning, None);
                 continue;
             }
             (Change::Stop, _) => (Input::Stop, Goal::Stopped),
@@ -235,7 +242,7 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, m
         if call.wait {
             pending.wait(id, shown, goal);
         } else {
-            pending.known(id, shown, Outcome::Ordered, None);
+            pending.known(shown, Outcome::Ordered, None);
         }
     }
     if change == Change::Stop {

@@ -10,12 +10,12 @@ use crate::model::authority::Verb;
 use crate::model::id::{ProcessId, ProgramName};
 use crate::model::program::Program;
 use crate::policy::permission::Target;
-use crate::policy::selector::{self, NoMatch};
+use crate::policy::selector;
 use crate::protocol::control::{CONFIG_PAGE, ConfigCall, ConfigReply, Refusal, Section};
 use crate::protocol::varlink::Reply;
 use crate::supervisor::core::Core;
 
-use super::calls::{Answer, Caller, invalid, not_permitted};
+use super::calls::{Answer, Caller, invalid, not_permitted, unselected};
 
 /// For who may not know what else is in the files.
 pub(super) const SOME_FAULT: &str = "the files on disk have faults, which `reload` would tell";
@@ -66,8 +66,7 @@ pub(super) fn select(
     let ids: Vec<(ProcessId, &Program)> = visible
         .flat_map(|program| (0..program.numprocs).map(move |number| (ProcessId::new(&program.name, number), program)))
         .collect();
-    let chosen = selector::select(selectors, ids.iter().map(|(id, program)| (id, *program)))
-        .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })?;
+    let chosen = selector::select(selectors, ids.iter().map(|(id, program)| (id, *program))).map_err(unselected)?;
     let chosen: BTreeSet<ProgramName> = chosen.into_iter().map(|id| id.program).collect();
     for (_, program) in ids.iter().filter(|(id, _)| id.instance == 0 && chosen.contains(&id.program)) {
         core.rules.judge(&caller.peer, verb, Target::of(program)).map_err(not_permitted)?;

@@ -7,13 +7,13 @@ use crate::model::event::Event;
 use crate::model::id::ProcessId;
 use crate::model::selector::Selector;
 use crate::model::time::WallTime;
-use crate::policy::selector::{self, NoMatch};
-use crate::protocol::control::{EVENTS_SELECTORS_MAX, EventsCall, EventsReply, Refusal};
+use crate::policy::selector::Among;
+use crate::protocol::control::{EVENTS_SELECTORS_BYTES, EVENTS_SELECTORS_MAX, EventsCall, EventsReply, Refusal};
 use crate::protocol::varlink::Reply;
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 
-use super::calls::{Answer, Caller, invalid, not_permitted};
+use super::calls::{Answer, Caller, invalid, not_permitted, unselected};
 
 /// How many past events a client gets that does not say since when.
 const BY_DEFAULT: usize = 20;
@@ -47,6 +47,9 @@ pub(super) fn answer(core: &mut Core, caller: &Caller, call: &EventsCall, more: 
     if call.selectors.len() > EVENTS_SELECTORS_MAX {
         return Err(invalid("selectors", format!("at most {EVENTS_SELECTORS_MAX}")));
     }
+    if call.selectors.iter().map(String::len).sum::<usize>() > EVENTS_SELECTORS_BYTES {
+        return Err(invalid("selectors", format!("at most {EVENTS_SELECTORS_BYTES} bytes together")));
+    }
     let since_time: Option<WallTime> = call
         .since_time
         .as_deref()
@@ -64,12 +67,15 @@ pub(super) fn answer(core: &mut Core, caller: &Caller, call: &EventsCall, more: 
     };
     // What is not there any more can still be in the events.
     let visible = authority::visible(&core.rules, &core.fleet, &caller.peer, Some(Verb::Status));
+    let mut among = Among::new(visible.into_iter());
     for selector in &call.selectors {
         let one = std::slice::from_ref(selector);
-        if let Err(NoMatch { selector, suggestion }) = selector::select(one, visible.iter().copied())
+        if among.find(selector).map_err(unselected)?.is_empty()
+            && selector != "all"
             && !core.journal.since(0).filter(may_hear).any(|event| covers(&Only::new(one), event))
         {
-            return Err(Refusal::NoSuchProgram { selector, suggestion });
+            let suggestion = among.suggestion(selector);
+            return Err(Refusal::NoSuchProgram { selector: selector.clone(), suggestion });
         }
     }
     let since = call.since.unwrap_or(0);

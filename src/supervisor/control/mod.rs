@@ -281,20 +281,28 @@ impl Control {
         if ready.writable { self.flush(reactor, id) } else { false }
     }
 
-    /// The next call of each client that has one, at most one each.
+    /// The next call of each client that has one, at most one each; of the clients of one user other than
+    /// root and the supervisor's own, one: many connections do not make anybody's answers late but its own.
     pub fn requests(&mut self, reactor: &mut Reactor, now: Moment) -> Vec<Request> {
         let mut requests = Vec::new();
+        let mut served: Vec<Guest> = Vec::new();
         for _ in 0..self.runnable.len() {
             let Some(id) = self.runnable.pop_front() else { break };
             let Some(client) = self.clients.get_mut(&id) else { continue };
             if client.busy || client.out.len() > ANSWERS_BACKLOG {
                 continue; // comes back when its call is answered, and when it has read
             }
+            let guest = client.guest;
+            if served.contains(&guest) {
+                self.runnable.push_back(id);
+                continue;
+            }
             match client.decoder.next_frame() {
                 Ok(Some(frame)) => {
                     client.unfinished = None;
                     if let Some(request) = self.understand(reactor, id, &frame) {
                         requests.push(request);
+                        served.extend(Some(guest).filter(|guest| *guest != Guest::Owner));
                     }
                 }
                 Ok(None) if client.end_of_input && client.out.is_empty() => self.close(reactor, id),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::model::authority::Verb;
 use crate::model::notify::ChannelName;
 use crate::policy::permission::{Peer, Target};
-use crate::policy::selector::{self, NoMatch};
+use crate::policy::selector;
 use crate::protocol::alerting::{
     ChannelProblem, IDS_MAX, NotifyIdsCall, NotifyTestCall, SILENCE_MAX, SilenceCall, TEXT_MAX, Thing, UnsilenceCall,
 };
@@ -19,7 +19,7 @@ use crate::protocol::notifier::Question;
 use crate::supervisor::core::Core;
 use crate::system::clock;
 
-use super::calls::{Answer, Caller, invalid, not_permitted, read};
+use super::calls::{Answer, Caller, invalid, not_permitted, read, unselected};
 
 /// One of the methods about alerts.
 pub(super) fn call(core: &mut Core, caller: &Caller, method: Method, parameters: Value, more: bool) -> Answer {
@@ -108,9 +108,8 @@ fn silence(core: &Core, caller: &Caller, call: SilenceCall) -> Result<Question, 
 pub fn may_silence(core: &Core, peer: &Peer, selector: &str) -> Result<(), Refusal> {
     let may_all = core.rules.may(peer, Verb::Notify, Target::All);
     let visible = crate::supervisor::authority::visible(&core.rules, &core.fleet, peer, None);
-    let no_such = |NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion };
-    let one = std::slice::from_ref(&selector.to_owned()).to_vec();
-    let seen = selector::select(&one, visible.iter().copied()).map_err(no_such)?;
+    let one = [selector.to_owned()];
+    let seen = selector::select(&one, visible.iter().copied()).map_err(unselected)?;
     if may_all {
         return Ok(());
     }
@@ -119,7 +118,7 @@ pub fn may_silence(core: &Core, peer: &Peer, selector: &str) -> Result<(), Refus
         core.rules.judge(peer, Verb::Notify, Target::of(program)).map_err(not_permitted)?;
     }
     // What it names beyond, now or later, is not named here: the peer may not see it.
-    let named = selector::select(&one, core.fleet.selectable()).map_err(no_such)?;
+    let named = selector::select(&one, core.fleet.selectable()).map_err(unselected)?;
     if selector == "all" || selector.contains(['*', '?', '[']) && !selector.ends_with(":*") || named.len() != seen.len()
     {
         judge_all(core, peer)?;

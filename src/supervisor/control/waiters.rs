@@ -2,6 +2,8 @@
 //! named. Pure: it is told what happens and says whom to answer.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use crate::model::event::Kind;
 use crate::model::id::ProcessId;
 use crate::model::state::State;
@@ -20,7 +22,6 @@ pub enum Goal {
 }
 
 struct Item {
-    id: ProcessId,
     shown: String,
     goal: Goal,
     not_executed: bool,
@@ -32,6 +33,8 @@ struct Item {
 struct Waiter {
     client: ClientId,
     items: Vec<Item>,
+    /// Where in `items` those without an outcome are.
+    open: BTreeMap<ProcessId, usize>,
     /// The client takes each result as it comes.
     more: bool,
     /// The client knows which processes are waited for.
@@ -48,16 +51,17 @@ pub struct Pending(Waiter);
 impl Pending {
     /// With `more`, each result is told as it comes.
     pub fn new(client: ClientId, more: bool) -> Self {
-        Self(Waiter { client, items: Vec::new(), more, announced: false })
+        Self(Waiter { client, items: Vec::new(), open: BTreeMap::new(), more, announced: false })
     }
 
-    pub fn known(&mut self, id: &ProcessId, shown: String, outcome: Outcome, detail: Option<String>) {
+    pub fn known(&mut self, shown: String, outcome: Outcome, detail: Option<String>) {
         let (goal, outcome) = (Goal::Running, Some((outcome, detail)));
-        self.0.items.push(Item { id: id.clone(), shown, goal, not_executed: false, outcome, told: false });
+        self.0.items.push(Item { shown, goal, not_executed: false, outcome, told: false });
     }
 
     pub fn wait(&mut self, id: &ProcessId, shown: String, goal: Goal) {
-        self.0.items.push(Item { id: id.clone(), shown, goal, not_executed: false, outcome: None, told: false });
+        self.0.open.insert(id.clone(), self.0.items.len());
+        self.0.items.push(Item { shown, goal, not_executed: false, outcome: None, told: false });
     }
 }
 
@@ -73,27 +77,33 @@ impl Waiters {
 
     /// Something happened to a process.
     pub fn observe(&mut self, id: &ProcessId, notice: &Notice) {
-        for item in self.0.iter_mut().flat_map(|waiter| &mut waiter.items) {
-            if item.id == *id && item.outcome.is_none() {
-                item.observe(notice);
-            }
-        }
+        self.change(id, |item| item.observe(notice));
     }
 
     /// Somebody else wants a process down: whoever waits for it to run waits in vain.
     pub fn superseded(&mut self, id: &ProcessId) {
-        for item in self.0.iter_mut().flat_map(|waiter| &mut waiter.items) {
-            if item.id == *id && item.outcome.is_none() && item.goal != Goal::Stopped {
+        self.change(id, |item| {
+            if item.goal != Goal::Stopped {
                 item.outcome = Some((Outcome::Superseded, Some("it was told to stop meanwhile".to_owned())));
             }
-        }
+        });
     }
 
     /// A process left the configuration: whoever waits for it to run waits in vain.
     pub fn gone(&mut self, id: &ProcessId) {
-        for item in self.0.iter_mut().flat_map(|waiter| &mut waiter.items) {
-            if item.id == *id && item.outcome.is_none() {
-                item.outcome = Some((Outcome::Superseded, Some("it was removed from the configuration".to_owned())));
+        self.change(id, |item| {
+            item.outcome = Some((Outcome::Superseded, Some("it was removed from the configuration".to_owned())));
+        });
+    }
+
+    /// Does this to what waits for a process. Whoever waits for others is not looked through: many clients
+    /// that wait for thousands would make each event dear.
+    fn change(&mut self, id: &ProcessId, mut change: impl FnMut(&mut Item)) {
+        for Waiter { items, open, .. } in &mut self.0 {
+            let Some(item) = open.get(id).and_then(|place| items.get_mut(*place)) else { continue };
+            change(item);
+            if item.outcome.is_some() {
+                open.remove(id);
             }
         }
     }
@@ -114,7 +124,7 @@ impl Waiters {
 
 impl Waiter {
     fn is_done(&self) -> bool {
-        self.items.iter().all(|item| item.outcome.is_some())
+        self.open.is_empty()
     }
 
     /// The results that the client does not know yet.
@@ -236,7 +246,7 @@ mod tests {
     fn a_client_that_left_is_not_answered() {
         let mut waiters = Waiters::default();
         let mut pending = Pending::new(ClientId(1), false);
-        pending.known(&web(), "web".to_owned(), Outcome::AlreadyStarted, None);
+        pending.known("web".to_owned(), Outcome::AlreadyStarted, None);
         waiters.add(pending);
         waiters.forget(ClientId(1));
         assert!(waiters.complete().is_empty());
@@ -247,7 +257,7 @@ mod tests {
         let db = ProcessId::new(&ProgramName::new("db").expect("a name"), 0);
         let mut waiters = Waiters::default();
         let mut pending = Pending::new(ClientId(1), true);
-        pending.known(&db, "old".to_owned(), Outcome::AlreadyStarted, None);
+        pending.known("old".to_owned(), Outcome::AlreadyStarted, None);
         pending.wait(&web(), "web".to_owned(), Goal::Running);
         pending.wait(&db, "db".to_owned(), Goal::Running);
         waiters.add(pending);
@@ -262,5 +272,23 @@ mod tests {
         waiters.observe(&web(), &notice(Kind::ProcessRunning));
         assert!(waiters.progress(|_| true).is_empty(), "the last comes with the end");
         assert_eq!(names(&waiters.complete()[0].1.results), ["web"]);
+    }
+
+    #[test]
+    fn hundreds_of_clients_that_wait_for_thousands_do_not_make_an_event_dear() {
+        let ids: Vec<ProcessId> =
+            (0..5000).map(|number| ProcessId::new(&ProgramName::new("web").expect("a name"), number)).collect();
+        let mut waiters = Waiters::default();
+        for client in 0..100 {
+            let mut pending = Pending::new(ClientId(client), false);
+            ids.iter().for_each(|id| pending.wait(id, id.to_string(), Goal::Running));
+            waiters.add(pending);
+        }
+        let before = std::time::Instant::now();
+        ids.iter().for_each(|id| waiters.observe(id, &notice(Kind::ProcessStarting)));
+        ids.iter().for_each(|id| waiters.superseded(id));
+        let took = before.elapsed();
+        assert!(took < std::time::Duration::from_secs(4), "{took:?}");
+        assert_eq!(waiters.complete().len(), 100);
     }
 }

@@ -5,23 +5,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use syslog::{Facility, Formatter3164, LogFormat};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
 use crate::alert::outcome::{Class, Failure};
-use crate::alert::syslog::{self as lines, Label, UDP_MAX};
+use crate::alert::syslog::{self as lines, Label};
 use crate::model::event::{Event, Severity};
-use crate::model::notify::{Framing, Server, Syslog, SyslogTarget};
+use crate::model::notify::{Syslog, SyslogTarget};
 use crate::model::time::rfc3339_millis;
-use crate::notifier::network::dial::{self, Limits, Stream};
-use crate::notifier::network::tls::Authorities;
-use crate::system::{clock, socket};
+use crate::notifier::network::servers::Remote;
+use crate::system::clock;
 
 /// How long a daemon's full socket is waited for before the event goes back to the others that wait.
 const FULL: Duration = Duration::from_millis(100);
-/// And a full connection.
-const STUCK: Duration = Duration::from_secs(10);
 /// A message that waited longer than this, in milliseconds, says so.
 const DELAYED: i64 = 5000;
 /// What is left of a datagram that is too large for the daemon's socket, at least.
@@ -30,8 +26,7 @@ const SHORTEST: usize = 480;
 pub enum Link {
     Local(UnixDatagram),
     Journal(UnixDatagram),
-    Udp(UdpSocket),
-    Stream(Box<dyn Stream>, Framing),
+    Remote(Remote),
 }
 
 impl Link {
@@ -43,22 +38,15 @@ impl Link {
         match &settings.target {
             SyslogTarget::Local(path) => Ok(Self::Local(local(path)?)),
             SyslogTarget::Journald(path) => Ok(Self::Journal(local(path)?)),
-            SyslogTarget::Udp(server) => Ok(Self::Udp(udp(server).await?)),
-            SyslogTarget::Tcp { server, framing } => {
-                let stream = dial::connect(server, None, &Limits::default()).await?;
-                Ok(Self::Stream(stream, *framing))
-            }
-            SyslogTarget::Tls(server) => {
-                let tls = Authorities::new(settings.ca.as_deref(), settings.server_name.as_deref());
-                let stream = dial::connect(server, Some(&tls), &Limits::default()).await?;
-                Ok(Self::Stream(stream, Framing::OctetCounting))
+            SyslogTarget::Udp(_) | SyslogTarget::Tcp { .. } | SyslogTarget::Tls(_) => {
+                Ok(Self::Remote(Remote::open(settings).await?))
             }
         }
     }
 
     /// Whether what is written may be lost in the connection.
     pub fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(..))
+        matches!(self, Self::Remote(remote) if remote.is_stream())
     }
 
     /// Writes one event.
@@ -76,18 +64,7 @@ impl Link {
                 })
                 .await
             }
-            Self::Udp(socket) => {
-                let line = lines::cut(&lines::rfc5424(event, label, sd_id, pid), UDP_MAX);
-                socket.send(line.as_bytes()).await.map(drop)
-            }
-            Self::Stream(stream, framing) => {
-                let bytes = lines::framed(&lines::rfc5424(event, label, sd_id, pid), *framing);
-                let write = async {
-                    stream.write_all(&bytes).await?;
-                    stream.flush().await
-                };
-                timeout(STUCK, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            }
+            Self::Remote(remote) => remote.send(event, label, sd_id).await,
         }
     }
 
@@ -95,11 +72,8 @@ impl Link {
     /// listens.
     pub async fn closed(&mut self) {
         match self {
-            Self::Stream(stream, _) => {
-                let mut ignored = [0; 512];
-                while stream.read(&mut ignored).await.is_ok_and(|bytes| bytes > 0) {}
-            }
-            Self::Local(_) | Self::Journal(_) | Self::Udp(_) => std::future::pending().await,
+            Self::Remote(remote) => remote.closed().await,
+            Self::Local(_) | Self::Journal(_) => std::future::pending().await,
         }
     }
 }
@@ -113,18 +87,6 @@ fn local(path: &Path) -> Result<UnixDatagram, Failure> {
     connect().map_err(|error: io::Error| {
         Failure::new(Class::Connection, format!("cannot reach {}: {error}", path.display()))
     })
-}
-
-async fn udp(server: &Server) -> Result<UdpSocket, Failure> {
-    let limits = Limits::default();
-    let mut last = format!("{server} has no address");
-    for address in dial::resolve(server, &limits).await? {
-        match socket::datagrams_to(address).and_then(UdpSocket::from_std) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = format!("cannot reach {server}: {error}"),
-        }
-    }
-    Err(Failure::new(Class::Connection, last))
 }
 
 /// Sends what `render` makes of at most so many bytes, shorter each time that the daemon's socket refuses

@@ -24,9 +24,9 @@ use crate::model::notify::{Server, Webhook, WebhookFormat};
 use crate::model::time::{WallTime, human};
 use crate::system::clock;
 
+use super::Secret;
 use super::dial::{Limits, Stream, connect};
 use super::dialogue::Tell;
-use super::secret::Secret;
 use super::tls::Authorities;
 
 /// From the name of the server to its answer, redirects included.

@@ -14,10 +14,10 @@ use lettre::transport::smtp::extension::{ClientId, MailParameter};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::Secret;
 use super::dial::{Limits, connect};
 use super::dialogue::{Dialogue, Reply, Tell};
 use super::offers::Offers;
-use super::secret::Secret;
 use super::tls::Authorities;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::notify::{MailTls, Server, Smtp};

@@ -1,0 +1,77 @@
+//! What a configuration may say and had better not: `check` tells it, and nothing refuses it.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use super::Config;
+use crate::model::program::{ErrorOutput, Output, Program};
+use crate::model::settings::{self, Source, hidden};
+
+/// Directories where everybody can make files.
+const COMMON: [&str; 3] = ["/tmp/", "/var/tmp/", "/dev/shm/"];
+
+/// A line each. `is_private`: whether nobody but its owner can read a file.
+pub fn unwise(config: &Config, is_private: impl Fn(&Path) -> bool) -> Vec<String> {
+    let is_root = |program: &&Program| program.exec.user.as_ref().is_some_and(|user| user.is_root());
+    let root: Vec<&str> = config.programs.iter().filter(is_root).map(|program| program.name.as_str()).collect();
+    let mut words = Vec::new();
+    if !root.is_empty() {
+        words.push(format!(
+            "{} run{} as root; a `user` of its own, with `capabilities` where it needs one, is safer",
+            root.join(", "),
+            if root.len() == 1 { "s" } else { "" }
+        ));
+    }
+    for program in &config.programs {
+        words.extend(secrets(config, program, &is_private));
+        words.extend(common_logs(program));
+    }
+    words
+}
+
+/// Settings that look like a secret: in a file that others can read, or in a command, which all can see.
+fn secrets(config: &Config, program: &Program, is_private: &impl Fn(&Path) -> bool) -> Vec<String> {
+    let of = |(key, value): settings::Entry| {
+        if hidden(&key, value.clone()) == value {
+            return None;
+        }
+        if key == "cmd" {
+            let text = "`cmd` has a password in it, which everybody sees in the list of processes; \
+                        let the program read it from a file";
+            return Some(text.to_owned());
+        }
+        let (source, spot) = config.origins.of_program(&program.name, &key);
+        let file = spot.and_then(|spot| config.files.get(spot.file)).filter(|_| source != Source::EnvFile)?;
+        let text = "which others can read; put it into an `env_file` that only root can read (chmod 0600)";
+        (!is_private(file)).then(|| format!("`{key}` looks like a secret, in {}, {text}", file.display()))
+    };
+    let lines = settings::of_program(program).into_iter().filter_map(of);
+    lines.map(|text| format!("[programs.{}]: {text}", program.name)).collect()
+}
+
+/// Logs whose name somebody else can take first. For root's programs such a log is not opened at all, and that
+/// is told elsewhere.
+fn common_logs(program: &Program) -> Vec<String> {
+    if program.exec.user.as_ref().is_some_and(|user| user.is_root()) {
+        return Vec::new();
+    }
+    let stderr = match &program.exec.stderr {
+        ErrorOutput::Stdout => None,
+        ErrorOutput::Own(output) => Some(("stderr", output)),
+    };
+    let outputs = [Some(("stdout", &program.exec.stdout)), stderr].into_iter().flatten();
+    let line = |(key, output): (&str, &Output)| {
+        let Output::File(path) = output else { return None };
+        let path = path.shown();
+        let rest = COMMON.iter().find_map(|directory| path.strip_prefix(directory))?;
+        // A directory of its own there may be as safe as any.
+        (!rest.contains('/')).then(|| {
+            format!(
+                "[programs.{}]: `{key}` {path} is where everybody can make files, and somebody else can make it first; \
+                 \"auto\" is a file in `log_dir`",
+                program.name
+            )
+        })
+    };
+    outputs.filter_map(line).collect()
+}
