@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         test("ctrl c clears the line or leaves the waiting command and stops nothing", &[], interrupt),
         test("what is typed ahead is not lost", &[], typed_ahead),
         test("ctrl z does nothing", &[], suspend),
+        test("what needs files is refused in the shell on the terminal with where to type it", &[], no_files),
         test("a resized terminal gets a table that fits", &[], resize),
         test("exit asks and stays or goes on without the shell", &[], exit_goes_on),
         test("exit asks and stops everything", &[], exit_stops),
@@ -316,6 +317,15 @@ fn interrupt() {
     assert_eq!(on.supervisor.state("one"), "RUNNING");
     proc::kill(stubborn, 9);
     on.supervisor.wait_for_state("stubborn", "STOPPED");
+    assert_eq!(on.shut_down(), 0);
+}
+
+fn no_files() {
+    let mut on = open(&sleeper("one"));
+    on.terminal.line("import /etc/passwd");
+    on.terminal.wait_for("this shell may open no file; type `taskmasterctl import");
+    on.terminal.line("check /etc/passwd");
+    on.terminal.wait_for("cannot be run from here");
     assert_eq!(on.shut_down(), 0);
 }
 

@@ -41,6 +41,7 @@ fn every_example_is_a_configuration_without_a_fault() {
             state_dir: "/var/lib/taskmaster".into(),
             runtime_dir: "/run/taskmaster".into(),
         },
+        local_only: false,
     };
     let entries = std::fs::read_dir(root().join("etc/examples")).expect("examples");
     let mut names: Vec<String> = Vec::new();

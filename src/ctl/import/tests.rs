@@ -68,6 +68,7 @@ fn loaded(toml: &str) -> Result<Config, String> {
             state_dir: "/var/lib/taskmaster".into(),
             runtime_dir: "/run/taskmaster".into(),
         },
+        local_only: false,
     };
     config::load(Path::new(path), &mut files(&[(path, toml)]), &environment).map_err(|faults| faults.to_string())
 }
