@@ -59,11 +59,13 @@ impl Logger {
         if sink.takes_lines() {
             return self.step_by_lines(id, sink_id, most);
         }
-        let most = usize::try_from(sink.room(self.now)).unwrap_or(usize::MAX).min(most);
+        let (room, dress) = (sink.room(self.now), sink.dress());
+        // It may have held a line while others wrote here, too.
+        self.watch_all(id)?;
+        let most = usize::try_from(room).unwrap_or(usize::MAX).min(most);
         if most == 0 {
             return self.overflow(id, sink_id);
         }
-        let dress = sink.dress();
         match self.carry_over(id, sink_id, most, dress)? {
             Found::Bytes(count) => {
                 let draining = self.streams.get(&id).is_some_and(|stream| stream.to_drain.is_some());
@@ -76,6 +78,7 @@ impl Logger {
 
     /// Reads what goes into no file.
     fn only_show(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
+        self.watch_all(id)?;
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
         let mut buffer = std::mem::take(&mut self.buffer);
         let most = most.min(buffer.len());
