@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::examples;
 use super::fault::ParseFault;
+use super::keys::{self, DetachKeys};
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
@@ -119,6 +120,13 @@ pub enum Action {
         #[arg(hide_possible_values = true)]
         channel: Output,
     },
+    /// See a running process on this terminal and type to it; ctrl-] d leaves it running
+    ///
+    /// What the program writes reaches this terminal as it is, control characters too. One user types, the others
+    /// look on, unless all use --share. ctrl-] ctrl-] sends one ctrl-]. Of a program without `tty` both outputs are
+    /// shown; lines go to it if it has `stdin = "attach"`; Ctrl-C and Ctrl-D leave, too.
+    #[command(visible_alias = "fg")]
+    Attach(Attach),
     /// Show the process numbers of programs, or the supervisor's
     Pid {
         /// Processes: web, web:3, web:*, a group name, a glob, all
@@ -212,6 +220,22 @@ pub enum NotifyAction {
     },
     /// Show what is silenced
     Silences,
+}
+
+#[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Attach {
+    /// Only look: nothing that is typed reaches the program
+    #[arg(long, conflicts_with = "share")]
+    pub read_only: bool,
+    /// Type together with all others that use --share
+    #[arg(long)]
+    pub share: bool,
+    /// Keys that leave: characters and ctrl-CHARACTER, with commas between
+    #[arg(long, value_name = "KEYS", default_value = keys::USUAL, value_parser = DetachKeys::parse)]
+    pub detach_keys: DetachKeys,
+    /// One process: web, web:3
+    #[arg(value_name = "PROC")]
+    pub process: String,
 }
 
 #[derive(clap::Args, Debug, Clone, PartialEq)]

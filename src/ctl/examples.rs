@@ -24,6 +24,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("signal", &[("signal HUP web", "to the main process of each"), ("signal USR1 'web:*'", "the same")]),
     ("reload", &[("reload --dry-run", "what would happen"), ("reload", "and then it happens")]),
     ("tail", &[("tail -f web:0", "go on with what it writes"), ("tail -n 100 db stderr", "the last 100 lines")]),
+    (
+        "attach",
+        &[
+            ("attach web:0", "its screen and keyboard here; ctrl-] d leaves it"),
+            ("attach --read-only web:0", "only look"),
+            ("attach --detach-keys ctrl-p,ctrl-q db", "leave it with other keys"),
+        ],
+    ),
     ("pid", &[("pid", "the supervisor's"), ("pid web", "one a line, 0 for what does not run")]),
     ("events", &[("events", "the last ones"), ("events -f --json", "and those to come, for a script")]),
     (

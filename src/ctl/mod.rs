@@ -3,11 +3,12 @@
 //!
 //! `command` is the table of commands with its `examples`, `usage` what is said of words that are none; `connect` and
 //! `client` carry a call; `run` carries out one command with `order` (what is waited for), `live` (`status --watch`, drawn
-//! by `frame`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
+//! by `frame`), `attach` (with its `window` and `keys`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
 //! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
 //! `zone` is the time of day where the user is.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod check;
 mod client;
 pub mod command;
@@ -20,6 +21,7 @@ mod fault;
 mod frame;
 mod grid;
 mod history;
+mod keys;
 mod live;
 mod notify;
 mod order;
@@ -33,6 +35,7 @@ mod stream;
 mod suggest;
 mod usage;
 mod watch;
+mod window;
 mod zone;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{check, config, detail, live, notify, order, security, show, stream, zone};
+use super::{attach, check, config, detail, live, notify, order, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -53,6 +53,7 @@ impl Session<'_> {
             Action::Tail { follow, lines, selector, channel } => {
                 stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
             }
+            Action::Attach(attached) => attach::attach(self, attached, screen),
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Config { selectors } => self.config(selectors, screen),
             Action::Check { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(check::refuse(screen)),

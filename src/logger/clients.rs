@@ -120,6 +120,7 @@ impl Logger {
     /// Remembers what was read, and shows it to those who follow.
     pub(super) fn show(&mut self, id: StreamId, bytes: &[u8]) {
         let Some(id) = self.streams.get(&id).map(|stream| stream.tail) else { return };
+        self.show_viewers(id, bytes);
         let Some(tail) = self.tails.get_mut(&id) else { return };
         let seen = tail.feed(bytes, self.now);
         if tail.has_unseen() && !std::mem::replace(&mut tail.timed, true) {

@@ -3,20 +3,27 @@
 //!
 //! One thread, one loop over epoll. Bytes are copied in large blocks from pipes to files ([`pump`]), and
 //! never parsed on the way; [`cut`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`]
-//! hold one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
+//! hold one descriptor each, [`clients`] serves those who look on. [`attach`] serves those who are attached:
+//! a [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
+mod attach;
 mod clients;
+mod console;
 mod cut;
+mod escapes;
 mod follow;
 mod last;
 mod pump;
 mod ring;
+mod screen;
+mod seats;
 mod sink;
 mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,8 +40,11 @@ use crate::system::poll::{Interest, Poll, Ready};
 use crate::worker::channel::{Channel, ChannelError, Received};
 use crate::worker::confine::{Allowance, LOGGER, work};
 
+use attach::Attached;
+use console::Console;
 use follow::Client;
 use ring::RING_MAX;
+use seats::Wish;
 use sink::Sink;
 use stream::Stream;
 use tail::Tail;
@@ -97,6 +107,8 @@ enum Timer {
     Unseen(TailId),
     /// A client that was sent away.
     Farewell(u64),
+    /// A viewer that takes nothing.
+    Stalled(u64),
 }
 
 struct Logger {
@@ -108,6 +120,7 @@ struct Logger {
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<TailId, Tail>,
     clients: BTreeMap<u64, Client>,
+    attached: Attached,
     /// Which stream a token of epoll means.
     tokens: BTreeMap<u64, StreamId>,
     timers: BTreeSet<(Moment, Timer)>,
@@ -142,6 +155,7 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         streams: BTreeMap::new(),
         tails: BTreeMap::new(),
         clients: BTreeMap::new(),
+        attached: Attached::default(),
         tokens: BTreeMap::new(),
         timers: BTreeSet::new(),
         buffer: vec![0; BUFFER],
@@ -186,6 +200,8 @@ impl Logger {
             self.moved += self.pump(stream, TURN)?;
         } else if self.clients.contains_key(&ready.token) {
             self.attend_client(ready);
+        } else {
+            self.attend_attached(ready);
         }
         Ok(())
     }
@@ -250,6 +266,18 @@ impl Logger {
             ToLogger::LastBytes { tail, bytes } => {
                 self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
             }
+            ToLogger::Console { console, process, outputs, input, resumed } => {
+                let input = match input {
+                    Some(kind) => Some((kind, only(descriptors, "Console")?)),
+                    None => None,
+                };
+                self.open_console(console, Console::new(process, outputs, input), resumed);
+            }
+            ToLogger::Attach { console, read_only, share, size } => {
+                let wish = Wish::of(read_only, share);
+                self.take_viewer(console, wish, size, only(descriptors, "Attach")?)?;
+            }
+            ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {
@@ -323,7 +351,11 @@ impl Logger {
             match timer {
                 Timer::Held(id) => self.expire_held(id)?,
                 Timer::Unseen(id) => self.expire_unseen(id),
-                Timer::Farewell(token) => self.drop_client(token),
+                Timer::Farewell(token) => {
+                    self.drop_client(token);
+                    self.drop_viewer(token);
+                }
+                Timer::Stalled(token) => self.expire_stalled(token),
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use crate::protocol::spawner::SinkId;
 use super::cut::{self, Next};
 use super::sink::{Sink, Wrote};
 use super::stream::{Found, PIPE_MAX};
+use super::tail::Tail;
 use super::{Logger, LoggerError, STILL, Timer};
 
 /// What is read at once where somebody looks on: a client needs some time to keep up.
@@ -47,7 +48,7 @@ impl Logger {
 
     fn step(&mut self, id: StreamId, buffer: &mut [u8], most: usize) -> Result<Step, LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
-        let followed = self.tails.get(&stream.tail).is_some_and(|tail| !tail.followers.is_empty());
+        let followed = self.tails.get(&stream.tail).is_some_and(Tail::is_watched);
         let mut most = most.min(if followed { FOLLOWED_READ } else { buffer.len() });
         if let Some(sink_id) = stream.sink {
             let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(Step::Stop) };

@@ -12,6 +12,8 @@ pub struct Tail {
     pub used: bool,
     /// The clients that follow it, by their tokens.
     pub followers: Vec<u64>,
+    /// How many are attached: they see everything at once.
+    pub viewers: usize,
     /// The unfinished line that they have not seen yet.
     unseen: Vec<u8>,
     /// When it last grew, and whether a timer runs for it.
@@ -49,6 +51,11 @@ impl Tail {
         let rest = self.unseen.split_off(count);
         let seen = std::mem::replace(&mut self.unseen, rest);
         (!seen.is_empty()).then_some(seen)
+    }
+
+    /// Somebody sees what is written.
+    pub fn is_watched(&self) -> bool {
+        !self.followers.is_empty() || self.viewers > 0
     }
 
     pub fn has_unseen(&self) -> bool {

@@ -38,6 +38,7 @@ pub enum Method {
     Config,
     Reopen,
     Tail,
+    Attach,
     Events,
     NotifyQueue,
     NotifyTest,
@@ -51,7 +52,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Status,
         Self::Details,
         Self::Security,
@@ -63,6 +64,7 @@ impl Method {
         Self::Config,
         Self::Reopen,
         Self::Tail,
+        Self::Attach,
         Self::Events,
         Self::NotifyQueue,
         Self::NotifyTest,
@@ -88,6 +90,7 @@ impl Method {
             Self::Config => "Config",
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
+            Self::Attach => "Attach",
             Self::Events => "Events",
             Self::NotifyQueue => "NotifyQueue",
             Self::NotifyTest => "NotifyTest",
@@ -113,6 +116,7 @@ impl Method {
             Self::Config => Verb::Config,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
+            Self::Attach => Verb::Attach,
             Self::NotifyQueue
             | Self::NotifyTest
             | Self::NotifyRetry
@@ -437,6 +441,36 @@ pub struct TailReply {
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct AttachCall {
+    /// One process.
+    pub process: String,
+    /// Only looks on.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Types together with all others who share.
+    #[serde(default)]
+    pub share: bool,
+    /// The size of the client's terminal.
+    #[serde(default)]
+    pub rows: Option<u16>,
+    #[serde(default)]
+    pub columns: Option<u16>,
+}
+
+/// The only reply of an `Attach`; the frames of [`super::attach`] follow on the same connection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AttachReply {
+    pub process: String,
+    /// The program has a terminal: keys go to it one by one. Else lines go to its standard input.
+    pub terminal: bool,
+    /// What the client types reaches the program.
+    pub writes: bool,
+    /// Why it does not.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EventsCall {
     /// Goes on with new events until the client leaves. Needs `more`.
     #[serde(default)]
@@ -746,6 +780,18 @@ method Reopen() -> ()
 
 # The last lines, and with `more` and follow what comes after. The connection ends with the answer.
 method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
+
+# Looks on at a running process and types to it. Needs a call with `upgrade`: after the reply both sides go on
+# with frames of a letter, two bytes for the length (big-endian, at most 16384) and that many bytes. From the
+# client: i input, r rows and columns (two bytes each), w draw the screen anew, d leave. To the client: o output
+# of the program, n a sentence for the user, e the end: x the program has ended, l left, c cut off, f nonsense was
+# sent; then a sentence.
+method Attach(process: string, read_only: ?bool, share: ?bool, rows: ?int, columns: ?int) -> (
+  process: string,
+  terminal: bool,
+  writes: bool,
+  reason: ?string
+)
 
 # Recent events, and with `more` and follow those to come.
 method Events(follow: ?bool, since: ?int, since_time: ?string, selectors: ?[]string) -> (

@@ -203,6 +203,7 @@ fn every_method_is_described_as_its_types_are() {
             Method::Signal => method::<SignalCall, ChangeReply>(description, fields, name),
             Method::Reload => method::<ReloadCall, ReloadReply>(description, fields, name),
             Method::Tail => method::<TailCall, TailReply>(description, fields, name),
+            Method::Attach => method::<AttachCall, AttachReply>(description, fields, name),
             Method::Events => method::<EventsCall, EventsReply>(description, fields, name),
             Method::NotifyQueue => method::<NoParameters, NotifyQueueReply>(description, fields, name),
             Method::NotifyTest => method::<NotifyTestCall, NotifyTestReply>(description, fields, name),

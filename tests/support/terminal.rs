@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -78,7 +79,8 @@ impl Terminal {
         drop(command);
         drop(pty.slave);
         let master = File::from(pty.master);
-        let shown = Shown { parser: vt100::Parser::new(rows, columns, 1000), bytes: Vec::new(), ended: false };
+        let shown =
+            Shown { parser: vt100::Parser::new(number(rows), number(columns), 1000), bytes: Vec::new(), ended: false };
         let shared = Arc::new((Mutex::new(shown), Condvar::new()));
         let (stop, stopped) = UnixStream::pair().expect("a pair");
         let reader = {
@@ -181,7 +183,7 @@ impl Terminal {
     }
 
     pub fn resize(&self, rows: u16, columns: u16) {
-        self.shown().parser.screen_mut().set_size(rows, columns);
+        self.shown().parser.screen_mut().set_size(number(rows), number(columns));
         let size = size(rows, columns);
         // SAFETY: TIOCSWINSZ reads one winsize, which `size` is for the whole call.
         let result = unsafe { libc::ioctl(self.master().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
@@ -278,6 +280,10 @@ fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
 
 fn size(rows: u16, columns: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+fn number(size: u16) -> NonZeroU16 {
+    NonZeroU16::new(size).expect("a terminal is not empty")
 }
 
 fn set_close_on_exec(descriptor: &OwnedFd) {

@@ -15,11 +15,11 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall, SignalCall,
-    StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    AttachCall, ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall,
+    SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::ToLogger;
-use crate::protocol::varlink::Reply;
+use crate::protocol::varlink::{Call, Reply};
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
@@ -44,7 +44,7 @@ pub fn handle(core: &mut Core, request: Request) {
     let answer = core.rules.admit(&caller.peer).map_err(not_permitted).and_then(|()| {
         match call.method.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
             Some(name) => match Method::ALL.into_iter().find(|method| method.name() == name) {
-                Some(method) => dispatch(core, &caller, method, call.parameters, call.more),
+                Some(method) => dispatch(core, &caller, method, call),
                 None => Err(Refusal::MethodNotFound { method: call.method }),
             },
             None => service::call(core, &caller.peer, &call.method, call.parameters).map(Some),
@@ -64,7 +64,8 @@ pub fn handle(core: &mut Core, request: Request) {
     }
 }
 
-fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value, more: bool) -> Answer {
+fn dispatch(core: &mut Core, caller: &Caller, method: Method, call: Call) -> Answer {
+    let Call { parameters, more, upgrade, .. } = call;
     if !method.verb().is_of_programs() {
         core.rules.judge(&caller.peer, method.verb(), Target::All).map_err(not_permitted)?;
     }
@@ -84,6 +85,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
             Ok(Some(Reply::done(NoParameters {})))
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
+        Method::Attach => attach(core, caller, &read(parameters)?, upgrade),
         Method::Events => events::answer(core, caller, &read(parameters)?, more),
         Method::NotifyQueue
         | Method::NotifyTest
@@ -290,5 +292,27 @@ fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer
     let tails = ids.iter().map(|id| core.output.tail(id, call.channel)).collect();
     let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
     core.hand_to_logger(caller.client, message).map_err(|message| Refusal::Failed { message })?;
+    Ok(None)
+}
+
+fn attach(core: &mut Core, caller: &Caller, call: &AttachCall, upgrade: bool) -> Answer {
+    if !upgrade {
+        return Err(invalid("upgrade", "the connection goes on with frames: Attach needs a call with `upgrade`"));
+    }
+    if core.control.has_unread(caller.client) {
+        return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
+    }
+    let ids = select(core, caller, Verb::Attach, std::slice::from_ref(&call.process))?;
+    let [id] = ids.as_slice() else {
+        let names: Vec<String> =
+            ids.iter().filter_map(|id| core.fleet.member(id).map(|member| member.shown(id))).take(5).collect();
+        let more = if ids.len() > names.len() { ", …" } else { "" };
+        let message = match names.as_slice() {
+            [] => "it names no process that you see".to_owned(),
+            names => format!("attach takes one process, and this names {}{more}", names.join(", ")),
+        };
+        return Err(invalid("process", message));
+    };
+    core.attach(caller.client, id, call)?;
     Ok(None)
 }
