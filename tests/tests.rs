@@ -11,6 +11,8 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod attach;
+mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
@@ -21,6 +23,7 @@ mod hostile;
 mod in_force;
 mod lies;
 mod main_job;
+mod manager;
 mod neighbours;
 mod output;
 mod privileges;
@@ -64,6 +67,8 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        attach::trials(),
+        attach_hostile::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),
@@ -74,6 +79,7 @@ pub fn all() -> Vec<Trial> {
         in_force::trials(),
         lies::trials(),
         main_job::trials(),
+        manager::trials(),
         neighbours::trials(),
         output::trials(),
         privileges::trials(),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::examples;
 use super::fault::ParseFault;
@@ -18,7 +18,7 @@ use crate::model::signal::Signal;
 use crate::model::text::escaped;
 use crate::model::time::{WallTime, written_duration};
 use crate::protocol::alerting::SILENCE_MAX;
-use crate::protocol::control::{Channel, TAIL_LINES_MAX};
+use crate::protocol::control::{Channels, TAIL_LINES_MAX};
 
 /// Controls a running Taskmaster supervisor. Without a command: a shell.
 #[derive(Parser, Debug, Clone, PartialEq)]
@@ -103,23 +103,8 @@ pub enum Action {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show the end of what a process wrote
-    Tail {
-        /// Go on with what it writes
-        #[arg(short, long)]
-        follow: bool,
-        /// How many lines
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-        #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
-        lines: u32,
-        /// One process
-        #[arg(value_name = "SEL")]
-        selector: String,
-        /// Which of its outputs [default: stdout]
-        #[arg(value_name = "stdout|stderr", value_enum, default_value = "stdout", hide_default_value = true)]
-        #[arg(hide_possible_values = true)]
-        channel: Output,
-    },
+    /// Show the end of what processes wrote; of several, each line with its name
+    Tail(Tail),
     /// See a running process on this terminal and type to it; ctrl-] d leaves it running
     ///
     /// What the program writes reaches this terminal as it is, control characters too. One user types, the others
@@ -267,21 +252,39 @@ impl Action {
     }
 }
 
-/// The channel as an argument.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
-pub enum Output {
-    Stdout,
-    Stderr,
+#[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Tail {
+    /// Go on with what they write
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines of each
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
+    pub lines: u32,
+    /// Show control characters as they are: they act on this terminal
+    #[arg(long)]
+    pub raw: bool,
+    /// Processes, and at last which of their outputs: stdout, stderr or both [default: stdout]
+    #[arg(value_name = "SEL", required = true)]
+    pub selectors: Vec<String>,
 }
 
-impl From<Output> for Channel {
-    fn from(output: Output) -> Self {
-        match output {
-            Output::Stdout => Self::Stdout,
-            Output::Stderr => Self::Stderr,
+impl Tail {
+    /// Whose output it is, and which: a last word that names an output is one, unless it is alone.
+    pub fn of(&self) -> (&[String], Channels) {
+        match self.selectors.as_slice() {
+            [rest @ .., last] if !rest.is_empty() => match OUTPUTS.iter().find(|(word, _)| word == last) {
+                Some((_, channels)) => (rest, *channels),
+                None => (&self.selectors, Channels::Stdout),
+            },
+            all => (all, Channels::Stdout),
         }
     }
 }
+
+/// The words for outputs.
+pub const OUTPUTS: [(&str, Channels); 3] =
+    [("stdout", Channels::Stdout), ("stderr", Channels::Stderr), ("both", Channels::Both)];
 
 fn parse_signal(text: &str) -> Result<String, String> {
     if Signal::parse(text).is_some() {

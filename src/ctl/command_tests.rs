@@ -29,8 +29,24 @@ fn every_command_is_understood() {
     assert_eq!(action(&["reload", "--dry-run"]), Action::Reload { dry_run: true });
     assert_eq!(
         action(&["tail", "-f", "-n", "5", "web", "stderr"]),
-        Action::Tail { follow: true, lines: 5, selector: "web".to_owned(), channel: Output::Stderr }
+        Action::Tail(Tail {
+            follow: true,
+            lines: 5,
+            raw: false,
+            selectors: vec!["web".to_owned(), "stderr".to_owned()]
+        })
     );
+    for (words, selectors, channel) in [
+        (&["web"][..], &["web"][..], Channels::Stdout),
+        (&["web", "stderr"], &["web"], Channels::Stderr),
+        (&["web:*", "db", "both"], &["web:*", "db"], Channels::Both),
+        (&["stderr"], &["stderr"], Channels::Stdout),
+        (&["stdout", "stdout"], &["stdout"], Channels::Stdout),
+    ] {
+        let Action::Tail(tail) = action(&[&["tail"], words].concat()) else { panic!("{words:?}") };
+        let (found, which) = tail.of();
+        assert!(found == selectors && which == channel, "{words:?}: {found:?} {which:?}");
+    }
     let notify = |words: &[&str]| match action(&[&["notify"], words].concat()) {
         Action::Notify { action } => action,
         other => panic!("{other:?}"),

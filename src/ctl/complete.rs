@@ -104,12 +104,15 @@ fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce(Na
     let several = |place: &&Arg| place.get_num_args().is_some_and(|count| count.max_values() > 1);
     let place = sub.get_positionals().nth(positional).or_else(|| sub.get_positionals().find(several));
     match place.map(|place| place.get_id().as_str()) {
+        Some("selectors") if sub.get_name() == "tail" && positional > 0 => {
+            let outputs = command::OUTPUTS.iter().map(|(word, _)| (*word).to_owned());
+            outputs.chain(names(Names::Selectors)).collect()
+        }
         Some("selectors" | "selector" | "process") => names(Names::Selectors),
         Some("alert_channel") => names(Names::Channels),
         Some("messages") => names(Names::Messages),
         Some("silence") => names(Names::Silences),
         Some("signal") => Signal::names().map(str::to_owned).collect(),
-        Some("channel") => vec!["stdout".to_owned(), "stderr".to_owned()],
         Some("command") => usage::names(table),
         _ => Vec::new(),
     }

@@ -23,7 +23,14 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("signal", &[("signal HUP web", "to the main process of each"), ("signal USR1 'web:*'", "the same")]),
     ("reload", &[("reload --dry-run", "what would happen"), ("reload", "and then it happens")]),
-    ("tail", &[("tail -f web:0", "go on with what it writes"), ("tail -n 100 db stderr", "the last 100 lines")]),
+    (
+        "tail",
+        &[
+            ("tail -f web:0", "go on with what it writes"),
+            ("tail -n 100 db stderr", "the last 100 lines"),
+            ("tail -f web db both", "both outputs of all of them, each line with its name"),
+        ],
+    ),
     (
         "attach",
         &[

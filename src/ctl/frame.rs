@@ -12,7 +12,7 @@ use super::live::View;
 use super::screen::{Paint, Screen};
 use super::show::{cut, table};
 use super::stream;
-use crate::model::state::State;
+use crate::model::summary::Summary;
 use crate::protocol::control::Process;
 
 /// The most events that are shown.
@@ -77,30 +77,16 @@ fn lines(view: &mut View, now: Instant, (width, height): (usize, usize), colour:
     lines
 }
 
-/// `8 processes: 6 running, 1 stopped, 1 not well`.
+/// The first line.
 fn summary(processes: &[Process], width: usize, colour: bool) -> String {
-    let count = |is: fn(State) -> bool| processes.iter().filter(|process| is(process.state)).count();
-    let unwell = count(|state| matches!(state, State::Backoff | State::Fatal));
-    let parts = [
-        (count(|state| state == State::Running), "running"),
-        (count(|state| matches!(state, State::Starting | State::Stopping)), "changing"),
-        (count(|state| matches!(state, State::Stopped | State::Exited)), "stopped"),
-        (unwell, "not well"),
-    ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let all = match processes.len() {
-        0 => "no processes".to_owned(),
-        1 => "1 process".to_owned(),
-        many => format!("{many} processes"),
-    };
-    let text = if parts.is_empty() { all } else { format!("{all}: {}", parts.join(", ")) };
+    let summary = Summary::of(processes.iter().map(|process| process.state));
+    let text = summary.to_string();
     let text = cut(&text, width);
     debug_assert!(text.width() <= width);
     if !colour {
         return text.into_owned();
     }
-    if unwell > 0 { Paint::Bad.on(&text) } else { Paint::Heading.on(&text) }
+    if summary.unwell > 0 { Paint::Bad.on(&text) } else { Paint::Heading.on(&text) }
 }
 
 /// With the uptimes of now.

@@ -10,6 +10,7 @@ fn size(number: u16) -> NonZeroU16 {
 }
 use crate::ctl::show::tests::process;
 use crate::model::event::{Event, Facts, Kind};
+use crate::model::state::State;
 use crate::model::time::WallTime;
 
 fn view(processes: Vec<Process>, events: usize) -> View {

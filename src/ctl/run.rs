@@ -50,9 +50,7 @@ impl Session<'_> {
             Action::Restart(restart) => order::change(self, Order::Restart, &restart.change, screen),
             Action::Signal { signal, selectors } => self.signal(signal, selectors, screen),
             Action::Reload { dry_run } => self.reload(*dry_run, screen),
-            Action::Tail { follow, lines, selector, channel } => {
-                stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
-            }
+            Action::Tail(tail) => stream::tail(self, screen, tail),
             Action::Attach(attached) => attach::attach(self, attached, screen),
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Config { selectors } => self.config(selectors, screen),

@@ -249,9 +249,10 @@ impl Logger {
                 self.resume(sink)?;
             }
             ToLogger::Close { sink } => self.close_sink(sink)?,
-            ToLogger::Stream { stream, tail, process, channel: _, sink } => {
+            ToLogger::Stream { stream, tail, process, channel, sink } => {
                 let pipe = only(descriptors, "Stream")?;
-                self.tails.entry(tail).or_default().process = process;
+                let known = self.tails.entry(tail).or_default();
+                (known.process, known.channel) = (process, channel);
                 if self.streams.contains_key(&stream) {
                     return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
                 }

@@ -3,10 +3,12 @@
 use super::cut;
 use super::ring::Ring;
 use crate::model::time::Moment;
+use crate::protocol::control::Channel;
 
 #[derive(Default)]
 pub struct Tail {
     pub process: String,
+    pub channel: Channel,
     pub ring: Ring,
     /// Nothing has been in it yet: the end of the file may be put there.
     pub used: bool,

@@ -17,6 +17,7 @@ pub mod settings;
 pub mod signal;
 pub mod stage;
 pub mod state;
+pub mod summary;
 pub mod template;
 pub mod text;
 pub mod time;

@@ -20,6 +20,11 @@ impl Moment {
         Self(since_boot)
     }
 
+    /// The time since the clock's zero, in microseconds: what systemd calls `MONOTONIC_USEC`.
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The time from `earlier` to this moment; zero if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

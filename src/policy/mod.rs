@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod exposure;
 pub mod fleet;
 pub mod lifecycle;
+pub mod manager;
 pub mod permission;
 pub mod reload;
 pub mod selector;

@@ -410,6 +410,25 @@ pub enum Channel {
     Stderr,
 }
 
+/// Which outputs a tail is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    #[default]
+    Stdout,
+    Stderr,
+    Both,
+}
+
+impl From<Channel> for Channels {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::Stdout => Self::Stdout,
+            Channel::Stderr => Self::Stderr,
+        }
+    }
+}
+
 /// The most lines a tail can ask for.
 pub const TAIL_LINES_MAX: u32 = 100_000;
 
@@ -418,7 +437,7 @@ pub const TAIL_LINES_MAX: u32 = 100_000;
 pub struct TailCall {
     pub selectors: Vec<String>,
     #[serde(default)]
-    pub channel: Channel,
+    pub channel: Channels,
     /// 0 to [`TAIL_LINES_MAX`]; what is still in memory is given.
     #[serde(default = "ten")]
     pub lines: u32,
@@ -435,6 +454,10 @@ fn ten() -> u32 {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TailReply {
     pub process: String,
+    pub channel: Channel,
+    /// How many outputs this tail is of.
+    #[serde(default)]
+    pub outputs: u32,
     /// Bytes that are not UTF-8 are replaced (U+FFFD); nothing else is changed: escape before showing.
     pub text: String,
 }
@@ -778,8 +801,14 @@ method Config(programs: ?[]string, after: ?string) -> (sections: []Section, faul
 # Opens every log file anew.
 method Reopen() -> ()
 
-# The last lines, and with `more` and follow what comes after. The connection ends with the answer.
-method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
+# The last lines, and with `more` and follow what comes after; channel is stdout, stderr or both. `outputs` is
+# of how many outputs there are lines here. The connection ends with the answer.
+method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (
+  process: string,
+  channel: string,
+  outputs: int,
+  text: string
+)
 
 # Looks on at a running process and types to it. Needs a call with `upgrade`: after the reply both sides go on
 # with frames of a letter, two bytes for the length (big-endian, at most 16384) and that many bytes. From the

@@ -39,6 +39,7 @@ use super::control::events::Only;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
+use super::manager::ServiceManager;
 use super::output::{Connected, Output};
 use super::reactor::{ClientId, Event, Reactor};
 use super::remains::Remains;
@@ -75,6 +76,8 @@ pub struct Core {
     pub(super) sendmails: Sendmails,
     pub(super) asking: Asking,
     pub(super) tail_rate: Rate,
+    /// What started us, if it wants to know.
+    pub(super) manager: ServiceManager,
     pub(super) event_log: Rc<OwnedFd>,
     /// Held open, as it was judged at the start.
     pub(super) state_dir: OwnedFd,
@@ -415,6 +418,7 @@ impl Core {
     /// Records an event about this program as it was then: it may be forgotten by now.
     fn record_of(&mut self, about: Option<(&ProcessId, &Program)>, kind: Kind, facts: Facts) {
         let program = about.map(|(_, program)| program);
+        self.manager.changed();
         let event = self.journal.record(kind, facts, about.map(|(id, program)| about_of(id, program)));
         let target = program.map_or_else(|| authority::target(&self.fleet, &event), permission::Target::of);
         let rules = &self.rules;

@@ -36,6 +36,7 @@ impl Core {
         let now = clock::now();
         self.ending = Some(Ending::Programs { until: now + self.config.supervisor.shutdown_timeout, killed: false });
         self.record(Kind::SupervisorStopping, Facts::message(why));
+        self.manager.stopping(self.config.supervisor.shutdown_timeout, self.config.notify.shutdown_drain);
         let ids: Vec<ProcessId> = self.fleet.members().map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| self.waiters.superseded(id));
         let orders = self.fleet.shut_down(now);

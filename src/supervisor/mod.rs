@@ -4,7 +4,7 @@
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
 //! [`journal`] (log files and events, for the workers that write them), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
-//! [`permit`] (what they may say and when), [`control`] (clients), [`authority`] (what they may do), [`orders`]
+//! [`permit`] (what they may say and when), [`manager`] (what a service manager is told), [`control`] (clients), [`authority`] (what they may do), [`orders`]
 //! (signals, reload), [`remember`] (what people ordered), [`ending`] (the way out).
 
 mod alerts;
@@ -21,6 +21,7 @@ mod hear;
 mod journal;
 mod leftovers;
 mod load;
+mod manager;
 pub mod options;
 mod orders;
 mod output;
@@ -49,7 +50,7 @@ use crate::model::event::{Facts, Kind};
 use crate::model::id::Uid;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
-use crate::system::{account, capability, credentials, limits, process, stdio};
+use crate::system::{account, capability, clock, credentials, limits, process, stdio};
 
 use self::alerts::Secrets;
 use self::core::{ConfigSource, Core};
@@ -188,6 +189,10 @@ fn supervise(
     reactor.add(&signals, reactor::Source::Signals).map_err(failed("epoll"))?;
     let control = control::Control::new(&mut reactor, listener).map_err(failed("the control socket"))?;
 
+    let (manager, unusable) = manager::ServiceManager::of_environment(clock::now());
+    if let Some(words) = unusable {
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
+    }
     let mut fleet = crate::policy::fleet::Fleet::default();
     let mut forgotten = None;
     if config.supervisor.remember {
@@ -226,6 +231,7 @@ fn supervise(
         sendmails: sendmail::Sendmails::default(),
         asking: asking::Asking::default(),
         tail_rate: tails::Rate::default(),
+        manager,
         event_log: Rc::new(event_log),
         state_dir,
         socket,

@@ -57,6 +57,16 @@ impl Core {
     /// # Errors
     /// All faults; then nothing has changed.
     pub fn reload(&mut self, dry_run: bool) -> Result<ReloadReply, String> {
+        if dry_run {
+            return self.read_and_apply(true);
+        }
+        self.manager.reloading();
+        let reply = self.read_and_apply(false);
+        self.manager.reloaded();
+        reply
+    }
+
+    fn read_and_apply(&mut self, dry_run: bool) -> Result<ReloadReply, String> {
         let (mut config, secrets) = match self.read_again() {
             Ok(loaded) => loaded,
             Err(faults) => {

@@ -51,6 +51,7 @@ impl Core {
             self.alerts.deadline(),
             self.sendmails.deadline(),
             self.asking.deadline(),
+            self.manager.deadline(),
             self.workers.values().filter_map(|worker| worker.next_start).min(),
             self.ending.as_ref().and_then(Ending::deadline),
         ];
@@ -110,6 +111,7 @@ impl Core {
         self.time_out_sendmails(now);
         self.time_out_questions(now);
         self.tend_workers(now);
+        self.tell_manager(now);
         self.go_on_ending(now)
     }
 }

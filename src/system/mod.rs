@@ -19,6 +19,7 @@ pub mod hands;
 pub mod inspect;
 pub mod limits;
 pub mod named_socket;
+pub mod notify_socket;
 pub mod poll;
 pub mod process;
 pub mod pty;

@@ -127,6 +127,23 @@ impl Terminal {
         self.shown().bytes.len()
     }
 
+    /// What programs switch on and a prompt does not want.
+    pub fn modes(&self) -> String {
+        let shown = self.shown();
+        let screen = shown.parser.screen();
+        let modes = [
+            ("alternate", screen.alternate_screen()),
+            ("mouse", screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None),
+            ("pasting", screen.bracketed_paste()),
+            ("cursor-keys", screen.application_cursor()),
+            ("keypad", screen.application_keypad()),
+            ("hidden", screen.hide_cursor()),
+            ("bold", screen.bold()),
+            ("colour", screen.fgcolor() != vt100::Color::Default),
+        ];
+        modes.iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name} ")).collect()
+    }
+
     /// The column of the cursor.
     pub fn cursor(&self) -> u16 {
         self.shown().parser.screen().cursor_position().1

@@ -15,10 +15,10 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    AttachCall, ChangeCall, ChangeReply, ChangeResult, INTERFACE, Method, NoParameters, Outcome, Refusal, ReloadCall,
-    SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    AttachCall, ChangeCall, ChangeReply, ChangeResult, Channel, Channels, INTERFACE, Method, NoParameters, Outcome,
+    Refusal, ReloadCall, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
-use crate::protocol::logger::ToLogger;
+use crate::protocol::logger::{TailId, ToLogger};
 use crate::protocol::varlink::{Call, Reply};
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
@@ -286,13 +286,28 @@ fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer
         return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
     }
     let ids = select(core, caller, Verb::Tail, &call.selectors)?;
-    if ids.len() > 1 && !more {
-        return Err(invalid("selectors", "several processes need a call with `more`"));
+    let mut tails: Vec<TailId> = Vec::new();
+    for id in &ids {
+        for channel in channels(core, id, call.channel) {
+            tails.push(core.output.tail(id, *channel));
+        }
     }
-    let tails = ids.iter().map(|id| core.output.tail(id, call.channel)).collect();
+    if tails.len() > 1 && !more {
+        return Err(invalid("selectors", "several outputs need a call with `more`"));
+    }
     let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
     core.hand_to_logger(caller.client, message).map_err(|message| Refusal::Failed { message })?;
     Ok(None)
+}
+
+/// The outputs of a process that are meant.
+fn channels(core: &Core, id: &ProcessId, which: Channels) -> &'static [Channel] {
+    let has_one = core.fleet.member(id).is_some_and(|member| details::has_one_output(&member.program));
+    match which {
+        Channels::Both if !has_one => &[Channel::Stdout, Channel::Stderr],
+        Channels::Both | Channels::Stdout => &[Channel::Stdout],
+        Channels::Stderr => &[Channel::Stderr],
+    }
 }
 
 fn attach(core: &mut Core, caller: &Caller, call: &AttachCall, upgrade: bool) -> Answer {
