@@ -43,7 +43,7 @@ const DETACH: &str = "\x1dd";
 
 fn bash(name: &str) -> String {
     format!(
-        "[programs.{name}]\ncmd = \"bash --norc --noprofile -i\"\nstarttime = 0\ntty = true\nworkingdir = \"/\"\n\
+        "[programs.{name}]\ncmd = \"bash --norc --noprofile -i\"\nstarttime = 0\ntty = true\nstopsignal = \"HUP\"\nworkingdir = \"/\"\n\
          env = {{ PS1 = \"prompt> \", TERM = \"xterm-256color\", HISTFILE = \"\" }}\n{}\n",
         user()
     )
@@ -311,13 +311,14 @@ fn refused() {
     let supervisor = start(&[bash("sh"), off].concat());
     for (words, code, reason) in [
         (&["off"][..], 1, "off is not running (STOPPED)"),
-        (&["frob"], 4, "no program `frob`"),
+        (&["frob"], 4, "frob: ERROR (no such process)"),
         (&["all"], 2, "attach takes one process, and this names off, sh"),
         (&["sh"], 2, "sh has a terminal: attach to it from one"),
         (&["--share", "--read-only", "sh"], 2, "cannot be used"),
     ] {
         let answer = supervisor.ctl(&[&["attach"], words].concat());
-        assert!(answer.code == code && answer.stderr.contains(reason), "{words:?}: {answer:?}");
+        let said = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(answer.code == code && said.contains(reason), "{words:?}: {answer:?}");
     }
 }
 

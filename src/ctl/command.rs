@@ -105,7 +105,7 @@ pub enum Action {
     },
     /// Show the end of what processes wrote; of several, each line with its name
     Tail(Tail),
-    /// See a running process on this terminal and type to it; ctrl-] d leaves it running
+    /// See a running process on this terminal, control characters and all, and type to it; ctrl-] d leaves it running
     ///
     /// What the program writes reaches this terminal as it is, control characters too. One user types, the others
     /// look on, unless all use --share. ctrl-] ctrl-] sends one ctrl-]. Of a program without `tty` both outputs are
