@@ -217,9 +217,12 @@ fn second() {
 
 fn shared() {
     let supervisor = start(&bash("sh"));
-    let mut both = [0, 1].map(|_| attach(&supervisor, &["--share", "sh"]));
-    for (number, terminal) in both.iter().enumerate() {
+    let mut both = [0, 1].map(|_| {
+        let terminal = attach(&supervisor, &["--share", "sh"]);
         terminal.wait_for("attached to sh");
+        terminal
+    });
+    for (number, terminal) in both.iter().enumerate() {
         terminal.line(&format!("echo from $(({number}+5))"));
         for sees in &both {
             sees.wait_for(&format!("from {}", number + 5));
