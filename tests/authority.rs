@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
 /// Numbers that no account has.
 const ALICE: u32 = 3_000_000_001;
 const BOB: u32 = 3_000_000_002;
+const CAROL: u32 = 3_000_000_003;
 const GROUP: u32 = 3_000_000_050;
 
 const NOT_PERMITTED: &str = "io.taskmaster.Control.NotPermitted";
@@ -151,18 +152,24 @@ fn whole_command() {
 fn whole_supervisor() {
     let (alice, bob) = (format!("users = [{ALICE}]"), format!("users = [{BOB}]"));
     let verbs = "[\"reload\", \"reopen\", \"shutdown\"]";
-    let mut supervisor = start(&(rule(&alice, "[\"web*\", \"db\"]", verbs) + &rule(&bob, "[\"*\"]", verbs)));
+    let mut supervisor = start(
+        &(rule(&alice, "[\"web*\", \"db\"]", verbs)
+            + &rule(&bob, "[\"*\"]", verbs)
+            + &rule(&format!("users = [{CAROL}]"), "[\"*\"]", "[\"reopen\", \"shutdown\"]")),
+    );
     let mut alice = Who::user(ALICE).connect(&supervisor);
     for verb in ["Reload", "Reopen", "Shutdown"] {
         assert_refused(&alice.call(verb, json!({})), &verb.to_lowercase(), "programs = [\"*\"]");
     }
     assert_done(&alice.call("Version", json!({})));
-    // Neither shows it a program.
+    // What concerns the supervisor shows no program; `reload` does, for it can be of each.
     let mut bob = Who::user(BOB).connect(&supervisor);
     assert_refused(&bob.call("Status", json!({})), "status", "verbs = [\"status\"]");
     assert_refused(&bob.order("Stop", &["all"]), "stop", "verbs = [\"stop\"]");
     assert_refused(&bob.call("Events", json!({})), "status", "verbs = [\"status\"]");
-    assert_eq!(bob.order("Stop", &["db"])["error"], NO_SUCH_PROGRAM);
+    assert_refused(&bob.order("Stop", &["db"]), "stop", "verbs = [\"stop\"]");
+    let mut carol = Who::user(CAROL).connect(&supervisor);
+    assert_eq!(carol.order("Stop", &["db"])["error"], NO_SUCH_PROGRAM);
     for verb in ["Reload", "Reopen", "Shutdown"] {
         assert_done(&bob.call(verb, json!({})));
     }

@@ -11,6 +11,7 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod ansible;
 mod attach;
 mod attach_hostile;
 mod authority;
@@ -21,6 +22,7 @@ mod demo;
 mod failures;
 mod hostile;
 mod in_force;
+mod installed;
 mod lies;
 mod main_job;
 mod manager;
@@ -40,6 +42,7 @@ mod support;
 mod trust;
 mod tty;
 mod varlink;
+mod words;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -67,6 +70,7 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        ansible::trials(),
         attach::trials(),
         attach_hostile::trials(),
         authority::trials(),
@@ -77,6 +81,7 @@ pub fn all() -> Vec<Trial> {
         failures::trials(),
         hostile::trials(),
         in_force::trials(),
+        installed::trials(),
         lies::trials(),
         main_job::trials(),
         manager::trials(),
@@ -95,6 +100,7 @@ pub fn all() -> Vec<Trial> {
         trust::trials(),
         tty::trials(),
         varlink::trials(),
+        words::trials(),
     ];
     modules.into_iter().flatten().collect()
 }

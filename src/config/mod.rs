@@ -4,7 +4,7 @@
 //! `table` reads a table key by key with the readers of `values` and `expand`; `program` has the keys of
 //! a program and merges them with `[defaults]`; `allow` has the rules of who may command, `notify` how
 //! people are told; `check` judges what concerns several programs. None of them stops at a fault: each
-//! reports to the sink of `fault` and goes on. `reference` is what the documents say of each key.
+//! reports to the sink of `fault` and goes on. `partly` puts parts of two configurations together. `reference` is what the documents say of each key.
 //!
 //! Nothing here touches a file: [`Files`] reads them (and checks who owns them), [`Environment`] is what
 //! is known of the machine.
@@ -20,6 +20,7 @@ mod in_force;
 mod include;
 mod notify;
 mod origins;
+mod partly;
 mod program;
 mod quantity;
 #[cfg(test)]
@@ -189,7 +190,7 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
     });
     let defaults = read_or_default(sections.defaults, context, |table| {
         let read = Keys::take(table);
-        origins.defaults = table.written(|key| key == "env");
+        origins.set_defaults(table.written(|key| key == "env"));
         read
     });
     if sections.programs.is_empty() {

@@ -1,11 +1,12 @@
 //! Where each value of a configuration stands: file and line, by key. What is not here is built in.
 //!
-//! Kept as long as the configuration is in force, for every key that somebody wrote and no other; what a
-//! program takes from `[defaults]` is there once, for all.
+//! Kept as long as the configuration is in force, for every key that somebody wrote and no other; what
+//! programs take from `[defaults]` is there once, for all that were read together.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -57,6 +58,12 @@ impl Written {
         }
     }
 
+    /// The same, with its files at other positions.
+    fn moved(&self, at: impl Fn(usize) -> usize) -> Self {
+        let file = |line: &Line| u16::try_from(at(usize::from(line.file))).unwrap_or(u16::MAX);
+        Self(self.0.iter().map(|line| Line { file: file(line), ..line.clone() }).collect())
+    }
+
     pub fn find(&self, key: &str) -> Option<Spot> {
         let line = self.0.iter().find(|line| line.key == key)?;
         Some(Spot { file: usize::from(line.file), line: line.line })
@@ -68,13 +75,16 @@ pub struct Origins {
     pub(super) supervisor: Written,
     pub(super) control: Written,
     pub(super) notify: Written,
-    pub(super) defaults: Written,
+    /// Of the programs that are read next.
+    defaults: Arc<Written>,
     programs: BTreeMap<ProgramName, OfProgram>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct OfProgram {
     written: Written,
+    /// What stood in `[defaults]` when it was read.
+    defaults: Arc<Written>,
     /// Its `env_file`, as it stands in the configuration.
     env_file: Option<Box<str>>,
 }
@@ -82,7 +92,32 @@ struct OfProgram {
 impl Origins {
     pub(super) fn add_program(&mut self, name: &ProgramName, mut written: Written, env_file: Option<String>) {
         written.0.shrink_to_fit();
-        self.programs.insert(name.clone(), OfProgram { written, env_file: env_file.map(String::into_boxed_str) });
+        let (defaults, env_file) = (Arc::clone(&self.defaults), env_file.map(String::into_boxed_str));
+        self.programs.insert(name.clone(), OfProgram { written, defaults, env_file });
+    }
+
+    pub(super) fn set_defaults(&mut self, defaults: Written) {
+        self.defaults = Arc::new(defaults);
+    }
+
+    pub(super) fn remove_program(&mut self, name: &ProgramName) {
+        self.programs.remove(name);
+    }
+
+    /// Takes these programs over, whose files have other positions here.
+    pub(super) fn take<'n>(
+        &mut self,
+        from: &Self,
+        names: impl Iterator<Item = &'n ProgramName>,
+        at: impl Fn(usize) -> usize,
+    ) {
+        let defaults = Arc::new(from.defaults.moved(&at));
+        for name in names {
+            if let Some(theirs) = from.programs.get(name) {
+                let (written, defaults) = (theirs.written.moved(&at), Arc::clone(&defaults));
+                self.programs.insert(name.clone(), OfProgram { written, defaults, env_file: theirs.env_file.clone() });
+            }
+        }
     }
 
     pub(super) fn env_file(&self, program: &ProgramName) -> Option<&str> {
@@ -95,7 +130,7 @@ impl Origins {
         if let Some(spot) = own.and_then(|own| own.written.find(key)) {
             return (Source::File, Some(spot));
         }
-        if let Some(spot) = self.defaults.find(key) {
+        if let Some(spot) = own.and_then(|own| own.defaults.find(key)) {
             return (Source::Defaults, Some(spot));
         }
         let from_file = key.starts_with("env.") && own.is_some_and(|own| own.env_file.is_some());

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::model::text::escaped;
 use crate::protocol::control::{Method, Refusal};
 use crate::protocol::frame::{Decoder, REPLY_MAX, TooLong, encode};
-use crate::protocol::varlink::{Call, Reply};
+use crate::protocol::varlink::{Call, RawReply, Reply};
 use crate::system::terminal::{Interrupts, Wake, wait};
 
 /// Why a call has no answer that could be used.
@@ -160,9 +161,19 @@ impl<'a> Client<'a> {
         Self { patience: Some(patience), ..self }
     }
 
-    /// Asks, and waits for the one answer.
+    /// Asks, and waits for the one answer. It may be long: it is read as it is.
     pub fn call<R: DeserializeOwned>(&mut self, method: Method, parameters: &impl Serialize) -> Result<R, ClientError> {
-        understood(self.call_raw(method, parameters)?)
+        self.send(method, parameters, false)?;
+        self.read_reply(|frame| {
+            let nonsense = |error: serde_json::Error| ClientError::Nonsense(error.to_string());
+            let reply: RawReply<'_> = serde_json::from_slice(frame).map_err(nonsense)?;
+            let parameters = reply.parameters.map_or("{}", RawValue::get);
+            match reply.error {
+                None if reply.continues => Err(more_than_one()),
+                None => serde_json::from_str(parameters).map_err(nonsense),
+                Some(name) => Err(error_of(&name, serde_json::from_str(parameters).map_err(nonsense)?)),
+            }
+        })
     }
 
     /// As [`Client::call`], with the parameters of the answer as they came.
@@ -170,7 +181,7 @@ impl<'a> Client<'a> {
         self.send(method, parameters, false)?;
         let reply = self.reply()?;
         if reply.continues {
-            return Err(ClientError::Nonsense("more answers than were asked for".to_owned()));
+            return Err(more_than_one());
         }
         Ok(reply.parameters)
     }
@@ -251,14 +262,21 @@ impl<'a> Client<'a> {
     }
 
     fn reply(&mut self) -> Result<Reply, ClientError> {
+        self.read_reply(|frame| {
+            let reply: Reply =
+                serde_json::from_slice(frame).map_err(|error| ClientError::Nonsense(error.to_string()))?;
+            match &reply.error {
+                None => Ok(reply),
+                Some(name) => Err(error_of(name, reply.parameters)),
+            }
+        })
+    }
+
+    /// The next whole answer, as `read` reads it.
+    fn read_reply<R>(&mut self, read: impl Fn(&[u8]) -> Result<R, ClientError>) -> Result<R, ClientError> {
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(|TooLong| ClientError::TooLong)? {
-                let reply: Reply =
-                    serde_json::from_slice(&frame).map_err(|error| ClientError::Nonsense(error.to_string()))?;
-                return match &reply.error {
-                    None => Ok(reply),
-                    Some(name) => Err(error_of(name, reply.parameters)),
-                };
+                return read(&frame);
             }
             self.read()?;
         }
@@ -295,6 +313,10 @@ fn ended(error: io::Error) -> ClientError {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ClientError::Lost,
         _ => ClientError::Io(error),
     }
+}
+
+fn more_than_one() -> ClientError {
+    ClientError::Nonsense("more answers than were asked for".to_owned())
 }
 
 fn error_of(name: &str, parameters: Value) -> ClientError {

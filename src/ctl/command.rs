@@ -103,6 +103,28 @@ pub enum Action {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Say what `reload` would do, as supervisorctl does
+    Reread,
+    /// Apply what has changed in the files, of all programs or of these, and wait until what it stops has stopped
+    Update {
+        /// Programs in the files or in force: web, a group name, a glob, all [default: all]
+        #[arg(value_name = "PROGRAM")]
+        programs: Vec<String>,
+    },
+    /// Take programs from the files that are not in force
+    Add {
+        /// Programs in the files: web, a group name, a glob
+        #[arg(value_name = "PROGRAM", required = true)]
+        available: Vec<String>,
+    },
+    /// Take stopped programs out of force, until `add`, `update` or `reload`
+    Remove {
+        /// Programs in force: web, a group name, a glob
+        #[arg(value_name = "PROGRAM", required = true)]
+        programs: Vec<String>,
+    },
+    /// Show the programs in the files, and which of them are in force
+    Avail,
     /// Show the end of what processes wrote; of several, each line with its name
     Tail(Tail),
     /// See a running process on this terminal, control characters and all, and type to it; ctrl-] d leaves it running
@@ -112,6 +134,18 @@ pub enum Action {
     /// shown; lines go to it if it has `stdin = "attach"`; Ctrl-C and Ctrl-D leave, too.
     #[command(visible_alias = "fg")]
     Attach(Attach),
+    /// Empty the log files of processes, and forget what `tail` shows; rotated files stay
+    Clear {
+        /// Only standard output
+        #[arg(long, conflicts_with = "stderr")]
+        stdout: bool,
+        /// Only standard error
+        #[arg(long)]
+        stderr: bool,
+        /// Processes: web, web:3, web:*, a group name, a glob, all
+        #[arg(value_name = "SEL", required = true)]
+        selectors: Vec<String>,
+    },
     /// Show the process numbers of programs, or the supervisor's
     Pid {
         /// Processes: web, web:3, web:*, a group name, a glob, all
@@ -248,7 +282,7 @@ pub struct Change {
 impl Action {
     /// Whether what it asks for goes on when nobody waits for it any more.
     pub fn gives_orders(&self) -> bool {
-        matches!(self, Self::Start(_) | Self::Stop(_) | Self::Restart(_))
+        matches!(self, Self::Start(_) | Self::Stop(_) | Self::Restart(_) | Self::Update { .. })
     }
 }
 

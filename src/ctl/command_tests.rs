@@ -27,6 +27,12 @@ fn every_command_is_understood() {
     );
     assert_eq!(action(&["signal", "usr1", "web"]), Action::Signal { signal: "usr1".to_owned(), selectors: web() });
     assert_eq!(action(&["reload", "--dry-run"]), Action::Reload { dry_run: true });
+    assert_eq!(action(&["update"]), Action::Update { programs: vec![] });
+    assert_eq!(action(&["update", "web"]), Action::Update { programs: web() });
+    assert_eq!(action(&["add", "web"]), Action::Add { available: web() });
+    assert_eq!(action(&["remove", "web"]), Action::Remove { programs: web() });
+    assert_eq!((action(&["reread"]), action(&["avail"])), (Action::Reread, Action::Avail));
+    assert_eq!(action(&["clear", "web", "--stderr"]), Action::Clear { stdout: false, stderr: true, selectors: web() });
     assert_eq!(
         action(&["tail", "-f", "-n", "5", "web", "stderr"]),
         Action::Tail(Tail {
@@ -88,6 +94,19 @@ fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
     assert_eq!(usage(&["sttaus"]), "unknown command `sttaus`; did you mean `status`?");
     assert_eq!(usage(&["rest"]), "unknown command `rest`; did you mean `restart`?");
     assert_eq!(usage(&["frobnicate"]), "unknown command `frobnicate`; try `help`");
+    assert_eq!(usage(&["maintail", "-f"]), "unknown command `maintail`; did you mean `events -f`?");
+    assert_eq!(usage(&["ps"]), "unknown command `ps`; did you mean `status`?");
+    assert_eq!(usage(&["open", "/x"]), "unknown command `open`; another supervisor is `taskmasterctl -s SOCKET`");
+    assert_eq!(usage(&["updat"]), "unknown command `updat`; did you mean `update`?");
+    assert_eq!(usage(&["reraed"]), "unknown command `reraed`; did you mean `reread`?");
+    assert_eq!(usage(&["reread", "web"]), "`web` is one argument too many");
+    assert_eq!(usage(&["avail", "web"]), "`web` is one argument too many");
+    assert_eq!(usage(&["add"]), "<PROGRAM> is missing; usage: taskmasterctl add <PROGRAM>...");
+    assert_eq!(usage(&["remove"]), "<PROGRAM> is missing; usage: taskmasterctl remove <PROGRAM>...");
+    assert_eq!(usage(&["clear"]), "<SEL> is missing; usage: taskmasterctl clear <SEL>...");
+    assert_eq!(usage(&["clear", "--stder", "a"]), "unknown option `--stder`; did you mean `--stderr`?");
+    assert_eq!(usage(&["update", "--dry"]).lines().count(), 1);
+    assert_eq!(usage(&["clear", "--stdout", "--stderr", "a"]).lines().count(), 1);
     assert_eq!(usage(&["status", "--jsn"]), "unknown option `--jsn`; did you mean `--json`?");
     assert_eq!(usage(&["signal", "TREM", "web"]), "`TREM` is not a signal; did you mean `TERM`?");
     assert_eq!(usage(&["signal", "SIGUSR3", "web"]), "`SIGUSR3` is not a signal; did you mean `USR1`?");

@@ -24,6 +24,10 @@ use crate::protocol::control::Process;
 pub enum Names {
     /// Processes, programs, groups.
     Selectors,
+    /// Programs in force, and those that are only in the files.
+    Programs,
+    /// Only those.
+    Available,
     /// Alert channels.
     Channels,
     /// Messages that wait or are dead.
@@ -109,6 +113,8 @@ fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce(Na
             outputs.chain(names(Names::Selectors)).collect()
         }
         Some("selectors" | "selector" | "process") => names(Names::Selectors),
+        Some("programs") => names(Names::Programs),
+        Some("available") => names(Names::Available),
         Some("alert_channel") => names(Names::Channels),
         Some("messages") => names(Names::Messages),
         Some("silence") => names(Names::Silences),

@@ -39,6 +39,12 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("attach --detach-keys ctrl-p,ctrl-q db", "leave it with other keys"),
         ],
     ),
+    ("reread", &[("reread", "the programs that `update` would touch")]),
+    ("update", &[("update", "as `reload`"), ("update web db", "of these programs only")]),
+    ("add", &[("add web", "and nothing else of what has changed in the files")]),
+    ("remove", &[("remove web", "which is stopped, until it is added again")]),
+    ("avail", &[("avail", "also those that are not in force")]),
+    ("clear", &[("clear web", "both outputs of all of web"), ("clear --stderr all", "what all have complained of")]),
     ("pid", &[("pid", "the supervisor's"), ("pid web", "one a line, 0 for what does not run")]),
     ("events", &[("events", "the last ones"), ("events -f --json", "and those to come, for a script")]),
     (

@@ -2,7 +2,7 @@
 //! it asks the supervisor and shows the answers.
 //!
 //! `command` is the table of commands with its `examples`, `usage` what is said of words that are none; `connect` and
-//! `client` carry a call; `run` carries out one command with `order` (what is waited for), `live` (`status --watch`, drawn
+//! `client` carry a call; `run` carries out one command with `order` (what is waited for), `reload`, `live` (`status --watch`, drawn
 //! by `frame`), `attach` (with its `window` and `keys`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
 //! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
 //! `zone` is the time of day where the user is.
@@ -25,6 +25,7 @@ mod keys;
 mod live;
 mod notify;
 mod order;
+mod reload;
 mod results;
 mod run;
 mod screen;

@@ -233,12 +233,13 @@ pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Option<Strin
 }
 
 impl Order {
-    fn method(self) -> Method {
+    pub fn method(self) -> Method {
         match self {
             Self::Start => Method::Start,
             Self::Stop => Method::Stop,
             Self::Restart => Method::Restart,
             Self::Signal => Method::Signal,
+            Self::Clear => Method::Clear,
         }
     }
 }
@@ -246,11 +247,21 @@ impl Order {
 impl Session<'_> {
     /// In a script, a name that nothing has is told as supervisorctl tells it.
     pub fn known<T>(&self, answer: Result<T, ClientError>, screen: &mut Screen) -> Result<T, Failure> {
+        self.known_as(answer, results::no_such, screen)
+    }
+
+    /// The same in other words.
+    pub fn known_as<T>(
+        &self,
+        answer: Result<T, ClientError>,
+        no_such: fn(&str) -> String,
+        screen: &mut Screen,
+    ) -> Result<T, Failure> {
         match answer {
             Err(ClientError::Refused(Refusal::NoSuchProgram { selector, suggestion }))
                 if !screen.terminal && !self.json =>
             {
-                screen.print(&results::no_such(&selector))?;
+                screen.print(&no_such(&selector))?;
                 if suggestion.is_some() {
                     let refusal = Refusal::NoSuchProgram { selector, suggestion };
                     screen.complain(&format!("taskmasterctl: {}", ClientError::Refused(refusal)));

@@ -16,6 +16,7 @@ pub enum Order {
     Stop,
     Restart,
     Signal,
+    Clear,
 }
 
 /// Whether the process got where the order wanted it.
@@ -54,6 +55,8 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Started => "started",
         Outcome::Stopped => "stopped",
         Outcome::Signalled => "signalled",
+        Outcome::Cleared => "cleared",
+        Outcome::NotCleared => "ERROR (failed)",
         Outcome::Ordered => "ordered",
         Outcome::AlreadyStarted => "ERROR (already started)",
         Outcome::NotRunning => "ERROR (not running)",
@@ -66,6 +69,11 @@ fn word(outcome: Outcome) -> &'static str {
 /// supervisorctl's line for a name that nothing has.
 pub fn no_such(selector: &str) -> String {
     format!("{}: ERROR (no such process)\n", escaped(selector))
+}
+
+/// The same, where the name is one of a program.
+pub fn no_such_group(selector: &str) -> String {
+    format!("ERROR: no such process/group: {}\n", escaped(selector))
 }
 
 /// The same for people, with the reason where there is one.
@@ -85,6 +93,8 @@ fn words(order: Order, result: &ChangeResult) -> &'static str {
         Outcome::Started => "started",
         Outcome::Stopped => "stopped",
         Outcome::Signalled => "signalled",
+        Outcome::Cleared => "cleared",
+        Outcome::NotCleared => "could not be cleared",
         Outcome::Ordered => "ordered, not waited for",
         Outcome::AlreadyStarted => "was already started",
         Outcome::NotRunning if order == Order::Stop => "was not running",
@@ -95,27 +105,35 @@ fn words(order: Order, result: &ChangeResult) -> &'static str {
     }
 }
 
-/// What a reload did or would do: supervisorctl's lines of `update` and `reread`.
-pub fn plan_lines(plan: &Plan, dry_run: bool) -> String {
+/// What a reload would do: supervisorctl's lines of `reread`.
+pub fn reread_lines(plan: &Plan) -> String {
+    let named = |names: &[ProgramName], word| names.iter().map(|name| (name.to_string(), word)).collect::<Vec<_>>();
+    let mut lines = named(&plan.added, "available");
+    lines.extend(named(&plan.restarted, "changed"));
+    lines.extend(named(&plan.changed, "changed"));
+    lines.extend(named(&plan.removed, "disappeared"));
+    lines.sort_unstable();
+    if lines.is_empty() {
+        return "No config updates to processes\n".to_owned();
+    }
+    lines.iter().map(|(name, word)| format!("{name}: {word}\n")).collect()
+}
+
+/// What a reload did: supervisorctl's lines of `update`. `waited`: what it stops has stopped.
+pub fn update_lines(plan: &Plan, waited: bool) -> String {
     let mut out = String::new();
-    let mut all = |names: &[ProgramName], word: &str| {
+    let mut all = |names: &[ProgramName], stops: bool, word: &str| {
         for name in names {
+            if stops && waited {
+                let _ = writeln!(out, "{name}: stopped");
+            }
             let _ = writeln!(out, "{name}: {word}");
         }
     };
-    let changed: Vec<ProgramName> = plan.restarted.iter().chain(&plan.changed).cloned().collect();
-    if dry_run {
-        all(&plan.added, "available");
-        all(&changed, "changed");
-        all(&plan.removed, "disappeared");
-    } else {
-        all(&plan.removed, "removed process group");
-        all(&changed, "updated process group");
-        all(&plan.added, "added process group");
-    }
-    if out.is_empty() && dry_run {
-        out.push_str("No config updates to processes\n");
-    }
+    all(&plan.removed, true, "removed process group");
+    all(&plan.restarted, true, "updated process group");
+    all(&plan.changed, false, "updated process group");
+    all(&plan.added, false, "added process group");
     out
 }
 
@@ -222,14 +240,19 @@ mod tests {
             unchanged: vec![name("same")],
             needs_restart: vec!["supervisor.log_dir".to_owned()],
         };
-        assert_eq!(plan_lines(&touched, true), "new: available\nweb: changed\ndb: changed\nold: disappeared\n");
+        assert_eq!(reread_lines(&touched), "db: changed\nnew: available\nold: disappeared\nweb: changed\n");
         assert_eq!(
-            plan_lines(&touched, false),
+            update_lines(&touched, false),
             "old: removed process group\nweb: updated process group\ndb: updated process group\n\
              new: added process group\n"
         );
-        assert_eq!(plan_lines(&Plan::default(), true), "No config updates to processes\n");
-        assert_eq!(plan_lines(&Plan::default(), false), "");
+        assert_eq!(
+            update_lines(&touched, true),
+            "old: stopped\nold: removed process group\nweb: stopped\nweb: updated process group\n\
+             db: updated process group\nnew: added process group\n"
+        );
+        assert_eq!(reread_lines(&Plan::default()), "No config updates to processes\n");
+        assert_eq!(update_lines(&Plan::default(), true), "");
         let change = |program, keys: &[&str]| ProgramChange {
             program: name(program),
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),

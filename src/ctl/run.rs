@@ -10,13 +10,14 @@ use super::client::{Client, ClientError, understood};
 use super::command::{self, Action};
 use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
+use super::reload::Word;
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{attach, check, config, detail, live, notify, order, security, show, stream, zone};
+use super::{attach, check, config, detail, live, notify, order, reload, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
-    ChangeReply, Method, NoParameters, Process, Refusal, ReloadCall, ReloadReply, SignalCall, StatusCall, StatusReply,
+    ChangeReply, Channel, ClearCall, Method, NoParameters, Process, Refusal, SignalCall, StatusCall, StatusReply,
     VersionReply,
 };
 use crate::system::terminal::Interrupts;
@@ -48,10 +49,23 @@ impl Session<'_> {
             Action::Stop(change) => order::change(self, Order::Stop, change, screen),
             Action::Restart(restart) if restart.rolling => order::rolling(self, restart, screen),
             Action::Restart(restart) => order::change(self, Order::Restart, &restart.change, screen),
-            Action::Signal { signal, selectors } => self.signal(signal, selectors, screen),
-            Action::Reload { dry_run } => self.reload(*dry_run, screen),
+            Action::Signal { signal, selectors } => {
+                let call = SignalCall { signal: signal.clone(), selectors: selectors.clone() };
+                self.at_once(Order::Signal, &call, screen)
+            }
+            Action::Reload { dry_run: true } | Action::Reread => reload::reload(self, Word::DryRun, &[], screen),
+            Action::Reload { dry_run: false } => reload::reload(self, Word::Reload, &[], screen),
+            Action::Update { programs } => reload::reload(self, Word::Update, programs, screen),
+            Action::Add { available } => reload::change(self, Method::Add, available, screen),
+            Action::Remove { programs } => reload::change(self, Method::Remove, programs, screen),
+            Action::Avail => reload::avail(self, screen),
             Action::Tail(tail) => stream::tail(self, screen, tail),
             Action::Attach(attached) => attach::attach(self, attached, screen),
+            Action::Clear { stdout, stderr, selectors } => {
+                let channel = stdout.then_some(Channel::Stdout).or(stderr.then_some(Channel::Stderr));
+                let call = ClearCall { selectors: selectors.clone(), channel };
+                self.at_once(Order::Clear, &call, screen)
+            }
             Action::Pid { selectors } => self.pid(selectors, screen),
             Action::Config { selectors } => self.config(selectors, screen),
             Action::Check { .. } if matches!(self.connector, Connector::Dialer(_)) => Ok(check::refuse(screen)),
@@ -70,7 +84,7 @@ impl Session<'_> {
     }
 
     fn status_of(&self, selectors: &[String]) -> Result<StatusReply, ClientError> {
-        understood(self.ask(Method::Status, &StatusCall { selectors: selectors.to_vec() })?)
+        self.client()?.call(Method::Status, &StatusCall { selectors: selectors.to_vec() })
     }
 
     fn status(&self, selectors: &[String], detail: bool, screen: &mut Screen) -> Result<u8, Failure> {
@@ -81,11 +95,11 @@ impl Session<'_> {
         } else if self.json {
             screen.print(&pretty(&processes))?;
         } else if !screen.terminal {
-            screen.print(&show::lines(&processes, zone::local()))?;
+            screen.print(&show::lines(&processes, zone::of(&processes)))?;
         } else if processes.is_empty() {
             screen.print("no programs are configured\n")?;
         } else {
-            screen.print(&show::table(&processes, screen.width(), screen.colour, zone::local()))?;
+            screen.print(&show::table(&processes, screen.width(), screen.colour, zone::of(&processes)))?;
         }
         if screen.terminal && !self.json {
             for problem in &channels {
@@ -127,50 +141,20 @@ impl Session<'_> {
         }
     }
 
-    fn signal(&self, signal: &str, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {
-        let call = SignalCall { signal: signal.to_owned(), selectors: selectors.to_vec() };
-        let answer = self.ordered(self.ask(Method::Signal, &call), screen)?;
+    /// An order whose results are there at once.
+    fn at_once(&self, order: Order, call: &impl Serialize, screen: &mut Screen) -> Result<u8, Failure> {
+        let answer = self.ordered(self.ask(order.method(), call), screen)?;
         let json = self.json.then(|| pretty(&answer));
         let reply: ChangeReply = understood(answer)?;
         let text = match json {
             Some(json) => json,
             None if screen.terminal => {
-                reply.results.iter().map(|result| results::friendly(Order::Signal, result, screen)).collect()
+                reply.results.iter().map(|result| results::friendly(order, result, screen)).collect()
             }
-            None => results::lines(Order::Signal, &reply, |_| true),
+            None => results::lines(order, &reply, |_| true),
         };
         screen.print(&text)?;
-        Ok(results::exit_code(Order::Signal, &reply))
-    }
-
-    fn reload(&self, dry_run: bool, screen: &mut Screen) -> Result<u8, Failure> {
-        let answer = match self.ask(Method::Reload, &ReloadCall { dry_run }) {
-            // The faults speak for themselves: no name before the first line, which is a place in a file.
-            Err(error @ ClientError::Refused(Refusal::ConfigRejected { .. })) => {
-                screen.complain(&error.to_string());
-                screen.complain("taskmasterctl: the configuration was not accepted; nothing has changed");
-                return Err(Failure::Told(1));
-            }
-            other => self.ordered(other, screen)?,
-        };
-        if self.json {
-            screen.print(&pretty(&answer))?;
-            return Ok(0);
-        }
-        let reply: ReloadReply = understood(answer)?;
-        for line in reply.warnings.iter().flat_map(|warning| warning.lines()) {
-            screen.complain(&escaped(line));
-        }
-        screen.print(&match screen.terminal {
-            true => results::plan(&reply, dry_run, screen),
-            false => results::plan_lines(&reply.plan, dry_run),
-        })?;
-        // supervisorctl has no line for it.
-        let untold = if screen.terminal { &[][..] } else { &reply.plan.needs_restart };
-        for setting in untold {
-            screen.complain(&format!("taskmasterctl: {}: needs a restart of the supervisor", escaped(setting)));
-        }
-        Ok(0)
+        Ok(results::exit_code(order, &reply))
     }
 
     fn pid(&self, selectors: &[String], screen: &mut Screen) -> Result<u8, Failure> {

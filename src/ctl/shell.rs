@@ -28,12 +28,12 @@ use super::history::{History, LINES_MAX};
 use super::run::Session;
 use super::screen::{CLEAR_LINE, Drawn, Screen};
 use super::watch::Watch;
-use super::zone;
+use super::{config, zone};
 use crate::model::event::Severity;
 use crate::model::state::State;
 use crate::protocol::alerting::{NotifyQueueReply, SilencesReply};
 use crate::protocol::control::{
-    EventsCall, EventsReply, Method, NoParameters, Process, Refusal, StatusCall, StatusReply,
+    EventsCall, EventsReply, Method, NoParameters, OnDisk, Process, Refusal, StatusCall, StatusReply,
 };
 use crate::system::stdio;
 use crate::system::terminal::{self, Interrupts, Wake};
@@ -390,6 +390,11 @@ pub fn names(connector: &Connector, kind: Names) -> Result<Vec<String>, ClientEr
     let queue = || client()?.call::<NotifyQueueReply>(Method::NotifyQueue, &NoParameters {});
     Ok(match kind {
         Names::Selectors => selectors(&quickly(connector)?),
+        Names::Programs | Names::Available => {
+            let sections = config::ask(&mut client()?, &[])?.sections.into_iter();
+            let wanted = sections.filter(|one| kind == Names::Programs || one.on_disk == OnDisk::Added);
+            typeable(wanted.filter_map(|section| section.program).map(|program| program.to_string()))
+        }
         Names::Channels => typeable(queue()?.channels.into_iter().map(|channel| channel.channel.0)),
         Names::Messages => {
             let NotifyQueueReply { waiting, dead, .. } = queue()?;

@@ -12,9 +12,29 @@ pub fn one_space(text: &str) -> String {
     text.replacen("Usage:  ", "Usage: ", 1)
 }
 
+/// Commands of other tools, and what does the same here.
+const ELSEWHERE: [(&str, &str); 9] = [
+    // supervisorctl
+    ("fg", "attach"),
+    ("maintail", "events -f"),
+    // systemctl, docker and shells
+    ("kill", "signal"),
+    ("list", "status"),
+    ("logs", "tail"),
+    ("ps", "status"),
+    ("show", "config"),
+    ("top", "status --watch"),
+    ("daemon-reload", "reload"),
+];
+
 pub fn unknown_command(name: &str, table: &clap::Command) -> ParseFault {
     let known = names(table);
-    let suggestion = nearest(name, known.iter().map(String::as_str));
+    let is_here = |line: &str| line.split(' ').next().is_some_and(|command| table.find_subcommand(command).is_some());
+    let same = ELSEWHERE.iter().find(|(other, line)| *other == name && is_here(line)).map(|(_, line)| *line);
+    let suggestion = same.or_else(|| nearest(name, known.iter().map(String::as_str)));
+    if name == "open" && table.find_subcommand("status").is_some() {
+        return ParseFault::Usage("unknown command `open`; another supervisor is `taskmasterctl -s SOCKET`".to_owned());
+    }
     let what = format!("unknown command `{}`", escaped(name));
     ParseFault::Usage(if suggestion.is_some() {
         with_suggestion(what, suggestion)

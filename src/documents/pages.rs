@@ -100,8 +100,8 @@ pub fn taskmasterctl() -> String {
     page.section("DESCRIPTION");
     page.paragraph(&format!("{about}."));
     page.paragraph(
-        "Not on a terminal, `status`, `start`, `stop`, `restart` and `signal` print line for line what supervisorctl \
-         prints. In the shell several commands stand in one line with `;` between them.",
+        "Not on a terminal, `status`, `start`, `stop`, `restart`, `signal`, `clear`, `reread`, `update`, `add`, `remove` \
+         and `avail` print line for line what supervisorctl prints. In the shell several commands stand in one line with `;` between them.",
     );
     page.section("OPTIONS");
     arguments(&mut page, &table);

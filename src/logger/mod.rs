@@ -8,6 +8,7 @@
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
 mod attach;
+mod clear;
 mod clients;
 mod console;
 mod cut;
@@ -279,6 +280,7 @@ impl Logger {
                 self.take_viewer(console, wish, size, only(descriptors, "Attach")?)?;
             }
             ToLogger::Exited { console, how } => self.close_console(console, &how)?,
+            ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {

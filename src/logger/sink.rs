@@ -207,6 +207,13 @@ impl Sink {
         false
     }
 
+    /// Empties the file, whatever is in it.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.size = 0;
+        Ok(())
+    }
+
     /// Empties the file, but for the unfinished line at its end.
     fn empty(&mut self) -> io::Result<()> {
         let unfinished = self.movable(&self.file, self.size, EMPTY_KEEPS_MAX).map_or(0, |start| self.size - start);

@@ -34,6 +34,7 @@ verbs! {
     Restart "restart",
     Signal "signal",
     Tail "tail",
+    Clear "clear",
     Attach "attach",
     Config "config",
     Notify "notify",
@@ -44,9 +45,9 @@ verbs! {
 }
 
 impl Verb {
-    /// Whether it is done to single programs; the others concern the supervisor as a whole.
+    /// Whether it can be done to single programs; the others concern the supervisor as a whole.
     pub fn is_of_programs(self) -> bool {
-        !matches!(self, Self::Reload | Self::Reopen | Self::Shutdown | Self::Version)
+        !matches!(self, Self::Reopen | Self::Shutdown | Self::Version)
     }
 }
 

@@ -19,6 +19,25 @@ pub struct Plan {
     pub needs_restart: Vec<String>,
 }
 
+/// What became of a program that was to be taken from the files, or out of force, by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramOutcome {
+    Added,
+    /// It is in force, as the files have it or not.
+    AlreadyAdded,
+    Removed,
+    /// Something of it runs, or is to be started again.
+    StillRunning,
+}
+
+impl ProgramOutcome {
+    /// Whether the program is where the command wanted it.
+    pub fn is_success(self) -> bool {
+        !matches!(self, Self::StillRunning)
+    }
+}
+
 impl Plan {
     /// `1 added, 2 restarted, 3 unchanged`, or `nothing changed (3 unchanged)`; before it the other tables of the
     /// configuration that have changed: `[notify] changed; 3 programs unchanged`.

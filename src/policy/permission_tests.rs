@@ -91,7 +91,7 @@ fn who_may_do_anything_may_connect_and_ask_for_the_version() {
 
 #[test]
 fn a_rule_about_the_supervisor_shows_no_program() {
-    let some = rules(vec![rule(&[7], &[], &["*"], &[Verb::Reload, Verb::Shutdown, Verb::Version])]);
+    let some = rules(vec![rule(&[7], &[], &["*"], &[Verb::Reopen, Verb::Shutdown, Verb::Version])]);
     assert!(!some.sees(&peer(7, 1, &[]), Target::of(&program("web"))));
 }
 

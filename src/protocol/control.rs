@@ -13,7 +13,7 @@ use crate::model::boundary::octal;
 pub use crate::model::boundary::{Check, Grant, Level, Live, Settings};
 use crate::model::event::{Event, wall_time};
 use crate::model::id::{Gid, ProgramName};
-pub use crate::model::plan::Plan;
+pub use crate::model::plan::{Plan, ProgramOutcome};
 use crate::model::program::{Limit, Resource};
 pub use crate::model::settings::{OnDisk, Section, Setting, Source};
 use crate::model::signal::Signal;
@@ -35,10 +35,13 @@ pub enum Method {
     Restart,
     Signal,
     Reload,
+    Add,
+    Remove,
     Config,
     Reopen,
     Tail,
     Attach,
+    Clear,
     Events,
     NotifyQueue,
     NotifyTest,
@@ -52,7 +55,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Status,
         Self::Details,
         Self::Security,
@@ -61,10 +64,13 @@ impl Method {
         Self::Restart,
         Self::Signal,
         Self::Reload,
+        Self::Add,
+        Self::Remove,
         Self::Config,
         Self::Reopen,
         Self::Tail,
         Self::Attach,
+        Self::Clear,
         Self::Events,
         Self::NotifyQueue,
         Self::NotifyTest,
@@ -87,10 +93,13 @@ impl Method {
             Self::Restart => "Restart",
             Self::Signal => "Signal",
             Self::Reload => "Reload",
+            Self::Add => "Add",
+            Self::Remove => "Remove",
             Self::Config => "Config",
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
             Self::Attach => "Attach",
+            Self::Clear => "Clear",
             Self::Events => "Events",
             Self::NotifyQueue => "NotifyQueue",
             Self::NotifyTest => "NotifyTest",
@@ -112,11 +121,12 @@ impl Method {
             Self::Stop => Verb::Stop,
             Self::Restart => Verb::Restart,
             Self::Signal => Verb::Signal,
-            Self::Reload => Verb::Reload,
+            Self::Reload | Self::Add | Self::Remove => Verb::Reload,
             Self::Config => Verb::Config,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
             Self::Attach => Verb::Attach,
+            Self::Clear => Verb::Clear,
             Self::NotifyQueue
             | Self::NotifyTest
             | Self::NotifyRetry
@@ -333,6 +343,8 @@ pub enum Outcome {
     Stopped,
     NotRunning,
     Signalled,
+    Cleared,
+    NotCleared,
     /// The order was taken; its result was not waited for.
     Ordered,
     /// Something else was asked of it meanwhile, or the supervisor is shutting down.
@@ -343,8 +355,12 @@ impl Outcome {
     /// Whether the command got where it wanted.
     pub fn is_success(self) -> bool {
         match self {
-            Self::Started | Self::AlreadyStarted | Self::Stopped | Self::Signalled | Self::Ordered => true,
-            Self::SpawnError | Self::AbnormalTermination | Self::NotRunning | Self::Superseded => false,
+            Self::Started | Self::AlreadyStarted | Self::Stopped | Self::Signalled | Self::Cleared | Self::Ordered => {
+                true
+            }
+            Self::SpawnError | Self::AbnormalTermination | Self::NotRunning | Self::NotCleared | Self::Superseded => {
+                false
+            }
         }
     }
 }
@@ -354,6 +370,12 @@ impl Outcome {
 pub struct ReloadCall {
     #[serde(default)]
     pub dry_run: bool,
+    /// Only these programs: names, groups, globs, in force or in the files. None: everything.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// Answer when what is removed or restarted has stopped, not at once (the default).
+    #[serde(default)]
+    pub wait: bool,
 }
 
 /// What a reload did, or would do.
@@ -375,6 +397,27 @@ pub struct ReloadReply {
 pub struct ProgramChange {
     pub program: ProgramName,
     pub keys: Vec<String>,
+}
+
+/// Takes programs from the files, or out of force.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramsCall {
+    /// Names, groups, globs.
+    #[serde(default)]
+    pub programs: Vec<String>,
+}
+
+/// What became of each program that was named.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ProgramsReply {
+    pub results: Vec<ProgramResult>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProgramResult {
+    pub program: ProgramName,
+    pub result: ProgramOutcome,
 }
 
 /// The most programs in one answer of `Config`.
@@ -490,6 +533,16 @@ pub struct AttachReply {
     pub writes: bool,
     /// Why it does not.
     pub reason: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearCall {
+    #[serde(default)]
+    pub selectors: Vec<String>,
+    /// None: both.
+    #[serde(default)]
+    pub channel: Option<Channel>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -714,6 +767,8 @@ type Plan (
 
 type ProgramChange (program: string, keys: []string)
 
+type ProgramResult (program: string, result: string)
+
 # One value in force. `source` is file, defaults, env_file or built_in; `on_disk` is there when the files
 # say something else.
 type Setting (key: string, value: ?object, source: string, file: ?string, line: ?int, on_disk: ?object)
@@ -785,13 +840,22 @@ method Restart(selectors: []string, wait: ?bool) -> (results: []ChangeResult, wa
 # A signal by name or number, to the main process of each.
 method Signal(signal: string, selectors: []string) -> (results: []ChangeResult, waiting: []string)
 
-# Reads the configuration again; dry_run only says what would happen.
-method Reload(dry_run: ?bool) -> (
+# Reads the configuration again; dry_run only says what would happen. With programs, only these are
+# brought to what the files say, and everything else stays as it is. With wait, the answer comes when what
+# is removed or restarted has stopped.
+method Reload(dry_run: ?bool, programs: ?[]string, wait: ?bool) -> (
   plan: Plan,
   warnings: []string,
   changes: []ProgramChange,
   settings: []string
 )
+
+# Takes programs of the files that are not in force: added or already_added.
+method Add(programs: []string) -> (results: []ProgramResult)
+
+# Takes programs out of force, where nothing of them runs: removed or still_running. The files stay as they
+# are, and the next Reload or Add takes such a program again.
+method Remove(programs: []string) -> (results: []ProgramResult)
 
 # What is in force, where it comes from, and what the files on disk say instead. Without programs, all that
 # the caller may `config`, some programs an answer: go on with `after` as long as `next` is not null.
@@ -821,6 +885,10 @@ method Attach(process: string, read_only: ?bool, share: ?bool, rows: ?int, colum
   writes: bool,
   reason: ?string
 )
+
+# Empties the log files of these, and what Tail remembers: of one output, or of both. Files that were rotated
+# stay.
+method Clear(selectors: []string, channel: ?string) -> (results: []ChangeResult, waiting: []string)
 
 # Recent events, and with `more` and follow those to come.
 method Events(follow: ?bool, since: ?int, since_time: ?string, selectors: ?[]string) -> (
@@ -883,6 +951,7 @@ mod tests {
             let verb = match method {
                 Method::Events | Method::Details | Method::Security => "status".to_owned(),
                 Method::Silence | Method::Unsilence | Method::Silences => "notify".to_owned(),
+                Method::Add | Method::Remove => "reload".to_owned(),
                 notify if notify.name().starts_with("Notify") => "notify".to_owned(),
                 _ => method.name().to_lowercase(),
             };

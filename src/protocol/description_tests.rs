@@ -106,6 +106,7 @@ fn word(field: &str) -> &'static str {
         "source" => "file",
         "on_disk" => "same",
         "outcome" => "started",
+        "result" => "added",
         "thing" => "channel",
         "channel" | "outputs" => "stdout",
         "effective" | "permitted" | "inheritable" | "bounding" | "ambient" | "capabilities" | "capability_bounding" => {
@@ -202,8 +203,10 @@ fn every_method_is_described_as_its_types_are() {
             }
             Method::Signal => method::<SignalCall, ChangeReply>(description, fields, name),
             Method::Reload => method::<ReloadCall, ReloadReply>(description, fields, name),
+            Method::Add | Method::Remove => method::<ProgramsCall, ProgramsReply>(description, fields, name),
             Method::Tail => method::<TailCall, TailReply>(description, fields, name),
             Method::Attach => method::<AttachCall, AttachReply>(description, fields, name),
+            Method::Clear => method::<ClearCall, ChangeReply>(description, fields, name),
             Method::Events => method::<EventsCall, EventsReply>(description, fields, name),
             Method::NotifyQueue => method::<NoParameters, NotifyQueueReply>(description, fields, name),
             Method::NotifyTest => method::<NotifyTestCall, NotifyTestReply>(description, fields, name),
@@ -235,7 +238,7 @@ fn every_type_is_described_as_it_is() {
         "ProcessSecurity" ProcessSecurity, "ProgramSecurity" ProgramSecurity, "ChangeResult" ChangeResult,
         "Plan" Plan, "ChannelProblem" ChannelProblem, "AlertChannel" AlertChannel, "AlertMessage" MessageReport,
         "TestResult" TestResult, "Silenced" Silence, "ProcessDetails" ProcessDetails, "ProgramChange" ProgramChange,
-        "Setting" Setting, "Section" Section,
+        "Setting" Setting, "Section" Section, "ProgramResult" ProgramResult,
     }
     // These are read in another way: a limit is written as two numbers, an event is flat.
     for (name, agree) in [

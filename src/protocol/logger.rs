@@ -63,6 +63,8 @@ pub enum ToLogger {
     Attach { console: ConsoleId, read_only: bool, share: bool, size: Option<Size> },
     /// The process has ended, in these words.
     Exited { console: ConsoleId, how: String },
+    /// Empty these files, forget these tails, and say `Cleared`.
+    Clear { ticket: u64, tails: Vec<TailId>, sinks: Vec<SinkId> },
     /// Read what is in the pipes, write it, and say `Drained`.
     Drain,
 }
@@ -98,6 +100,11 @@ pub enum FromLogger {
     Dropped {
         sink: SinkId,
         bytes: u64,
+    },
+    /// It is done; `errno`: but a file could not be emptied.
+    Cleared {
+        ticket: u64,
+        errno: Option<i32>,
     },
     Drained,
 }

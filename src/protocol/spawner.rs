@@ -62,7 +62,8 @@ pub struct StartSpec {
     pub capabilities: Option<CapabilitySet>,
     /// `None`: `capabilities`; for root without those, all.
     pub capability_bounding: Option<CapabilitySet>,
-    pub keyring: Keyring,
+    /// `None`: a private one, unless a filter denies keyctl(2) as a whole, as those of containers do.
+    pub keyring: Option<Keyring>,
     pub mdwe: bool,
     /// Needs `no_new_privileges`.
     pub restrict_paths: Option<RestrictPaths>,

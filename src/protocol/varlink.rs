@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A call as it arrives. Unknown members are ignored, as varlink asks; duplicate ones are refused by serde.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,23 @@ impl Reply {
     pub fn error(name: impl Into<String>, parameters: impl Serialize) -> Self {
         Self { error: Some(name.into()), parameters: to_object(parameters), continues: false }
     }
+}
+
+/// A last answer that is long: written as it is, without a tree of values in between.
+#[derive(Serialize)]
+pub struct LongReply<P> {
+    pub parameters: P,
+}
+
+/// An answer whose parameters are not read yet.
+#[derive(Deserialize)]
+pub struct RawReply<'a> {
+    #[serde(default)]
+    pub error: Option<String>,
+    #[serde(borrow, default)]
+    pub parameters: Option<&'a RawValue>,
+    #[serde(default)]
+    pub continues: bool,
 }
 
 /// Varlink's parameters are always an object, also when there is nothing to say.

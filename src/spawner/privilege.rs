@@ -88,13 +88,13 @@ impl Privileges {
 /// Without this the program would hold the keys of whoever started the supervisor.
 pub fn leave_the_keyring(spec: &StartSpec) -> Step {
     match spec.keyring {
-        Keyring::Inherit => Ok(()),
-        Keyring::Private => credentials::join_new_keyring().map_err(|error| {
+        Some(Keyring::Inherit) => Ok(()),
+        // A container: its own keyring is what all in it share, and none of them can use a key.
+        None if credentials::keys_are_denied() => Ok(()),
+        None | Some(Keyring::Private) => credentials::join_new_keyring().map_err(|error| {
             let mut failure = failure(Stage::Keyring, "", &error);
-            if failure.errno == libc::ENOSYS {
-                failure.error.push_str(
-                    ", though this kernel has keyrings: a filter forbids keyctl(2); allow it, or `keyring = \"inherit\"`",
-                );
+            if credentials::keys_are_denied() {
+                failure.error.push_str(": a filter forbids keyctl(2); allow it, or leave `keyring` out");
             }
             failure
         }),

@@ -33,9 +33,11 @@ use crate::worker::channel::{ChannelError, Passed};
 use super::alerts::Alerts;
 use super::asking::Asking;
 use super::authority;
+use super::clearing::Clearing;
 use super::clones::{Clones, News, Purpose};
 use super::consoles::Consoles;
 use super::control::events::Only;
+use super::control::reloads::Reloads;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
@@ -86,6 +88,8 @@ pub struct Core {
     pub(super) workers: BTreeMap<Role, Worker>,
     pub(super) control: Control,
     pub(super) waiters: Waiters,
+    pub(super) reloads: Reloads,
+    pub(super) clearing: Clearing,
     /// The terminal that the shell is on.
     pub(super) terminal: Option<Saved>,
     pub(super) dialer: Option<(OwnedFd, u64)>,
@@ -107,7 +111,8 @@ const DESCRIPTORS_KEPT: i32 = 32;
 /// Where the configuration comes from.
 pub enum ConfigSource {
     File(PathBuf),
-    BuiltIn,
+    /// As it was at the start: what is in force can have less.
+    BuiltIn(Box<Config>),
 }
 
 /// How far the shutdown has come.
@@ -462,6 +467,8 @@ impl Core {
     pub(super) fn serve_client(&mut self, id: ClientId, event: Event) {
         if self.control.serve(&mut self.reactor, id, event) {
             self.waiters.forget(id);
+            self.reloads.forget(id);
+            self.clearing.forget(id);
             self.asking.forget(id);
         }
     }

@@ -94,6 +94,7 @@ impl Core {
                 let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
                 self.record(Kind::OutputDropped, Facts::message(words));
             }
+            FromLogger::Cleared { ticket, errno } => self.cleared(ticket, errno),
             FromLogger::Drained => {
                 if let Some(Ending::Output { survivors, .. }) = self.ending {
                     self.output_is_drained(survivors);

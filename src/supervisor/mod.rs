@@ -10,6 +10,7 @@
 mod alerts;
 mod asking;
 mod authority;
+mod clearing;
 mod clones;
 mod connect;
 mod consoles;
@@ -148,7 +149,8 @@ fn run_demo(own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
          Its mails are files, the first after some seconds: {mail}/new\n\
          From another terminal: taskmasterctl -s {socket} status"
     ))?;
-    supervise(config, Secrets::new(), ConfigSource::BuiltIn, own, role::Uids::new(own.is_root()), shell)
+    let source = ConfigSource::BuiltIn(Box::new(config.clone()));
+    supervise(config, Secrets::new(), source, own, role::Uids::new(own.is_root()), shell)
 }
 
 /// From the configuration to the loop.
@@ -238,6 +240,8 @@ fn supervise(
         workers: BTreeMap::new(),
         control,
         waiters: control::waiters::Waiters::default(),
+        clearing: clearing::Clearing::default(),
+        reloads: control::reloads::Reloads::default(),
         terminal,
         dialer: None,
         remains: remains::Remains::new(cgroups),

@@ -1,6 +1,7 @@
-//! Orders from outside that concern everything: signals, and the reload of the configuration.
+//! Orders from outside that concern everything: signals, and the reload of the configuration, all of it or some
+//! programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::model::event::{Facts, Kind};
@@ -8,6 +9,7 @@ use crate::model::id::{ProcessId, ProgramName};
 use crate::model::plan::Plan;
 use crate::model::settings;
 use crate::model::signal::Signal;
+use crate::model::state::State;
 use crate::model::text::cut;
 use crate::protocol::control::{ProgramChange, ReloadReply};
 use crate::system::clock;
@@ -15,10 +17,13 @@ use crate::system::signals::Arrived;
 
 use super::alerts::Secrets;
 use super::core::{ConfigSource, Core};
+use super::reactor::ClientId;
 use super::{authority, load, startup};
 
 /// So much of the faults goes into the event of a rejected configuration.
 const FAULTS_IN_EVENT: usize = 2000;
+/// So many names of programs go into the event of a reload of some.
+const NAMES_IN_EVENT: usize = 10;
 
 impl Core {
     pub(super) fn take_signals(&mut self) {
@@ -87,9 +92,44 @@ impl Core {
         if !dry_run {
             // From the next call on, also of those who are connected.
             self.rules = rules;
-            self.apply(config, secrets, &plan, &unknown);
+            self.apply(config, secrets, &plan, &unknown, None);
         }
         Ok(ReloadReply { plan, warnings, changes, settings })
+    }
+
+    /// Takes these programs as the configuration that was read has them, and nothing else of it; with `dry_run`
+    /// only says what would happen.
+    ///
+    /// # Errors
+    /// Why they do not go together with what stays in force; then nothing has changed.
+    pub fn reload_some(
+        &mut self,
+        disk: &Config,
+        names: &BTreeSet<ProgramName>,
+        dry_run: bool,
+    ) -> Result<ReloadReply, String> {
+        let config = self.config.taking(disk, names, self.own_uid.is_root()).map_err(|words| {
+            format!("{words}: the rest of the configuration stays as it is in force; a reload of all takes it over")
+        })?;
+        let plan = self.fleet.plan(&config.programs);
+        let reply = ReloadReply { changes: self.changes(&plan, &config), plan, ..ReloadReply::default() };
+        if !dry_run {
+            self.apply(config, None, &reply.plan, &[], Some(names));
+        }
+        Ok(reply)
+    }
+
+    /// Takes programs out of force, whatever the files say.
+    pub fn remove_some(&mut self, names: &BTreeSet<ProgramName>) {
+        let config = self.config.without(names);
+        let plan = self.fleet.plan(&config.programs);
+        self.apply(config, None, &plan, &[], Some(names));
+    }
+
+    /// The reloads for which all has stopped that they stop.
+    pub(super) fn take_finished_reloads(&mut self) -> Vec<(ClientId, ReloadReply)> {
+        let fleet = &self.fleet;
+        self.reloads.finished(|id| fleet.member(id).is_some_and(|member| member.life.state() == State::Stopping))
     }
 
     /// What the files say now.
@@ -101,7 +141,7 @@ impl Core {
             ConfigSource::File(path) => load::load(path, self.own_uid, &self.own.worker_uids)
                 .map(|(config, secrets)| (config, Some(secrets)))
                 .map_err(|faults| faults.to_string()),
-            ConfigSource::BuiltIn => Ok((self.config.clone(), None)),
+            ConfigSource::BuiltIn(config) => Ok(((**config).clone(), None)),
         }
     }
 
@@ -145,7 +185,15 @@ impl Core {
         differ
     }
 
-    fn apply(&mut self, config: Config, secrets: Option<Secrets>, plan: &Plan, unknown: &[String]) {
+    /// `only`: whatever else is in the configuration is in force already.
+    fn apply(
+        &mut self,
+        config: Config,
+        secrets: Option<Secrets>,
+        plan: &Plan,
+        unknown: &[String],
+        only: Option<&BTreeSet<ProgramName>>,
+    ) {
         let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
         let (old, new) = (&self.config.control, &config.control);
         let new_remember = config.supervisor.remember != self.config.supervisor.remember;
@@ -158,11 +206,14 @@ impl Core {
         if new_format {
             self.send_event_log();
         }
-        self.alerts_configured(secrets, &old.notify);
+        if only.is_none() {
+            self.alerts_configured(secrets, &old.notify);
+        }
         if new_rights && let Err(words) = startup::set_socket_rights(&self.socket, &self.config.control) {
             self.record(Kind::ConfigRejected, Facts::message(words));
         }
-        let mut words = plan.counts(&others);
+        let mut words = only.map_or_else(String::new, only_these);
+        words.push_str(&plan.counts(&others));
         if !plan.needs_restart.is_empty() {
             words.push_str(&format!("; takes a restart of the supervisor: {}", plan.needs_restart.join(", ")));
         }
@@ -187,6 +238,14 @@ impl Core {
             self.forget_process(&id);
         }
     }
+}
+
+/// `only web, db: `.
+fn only_these(names: &BTreeSet<ProgramName>) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_IN_EVENT).map(ProgramName::as_str).collect();
+    let more = names.len().saturating_sub(NAMES_IN_EVENT);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("only {}{more}: ", shown.join(", "))
 }
 
 /// The tables besides those of programs that differ.

@@ -80,6 +80,13 @@ pub enum Rotation {
     Nothing,
 }
 
+/// Where an output goes, as far as it can be emptied.
+pub enum LogFile {
+    Open(SinkId),
+    Closed,
+    None,
+}
+
 /// Pipes of one output that may be open at once: of the running life, and of ended ones.
 const LIVES_KEPT: usize = 4;
 
@@ -134,6 +141,14 @@ impl Output {
         self.sinks.insert(sink, known);
         self.by_key.insert(key, sink);
         Some(sink)
+    }
+
+    /// The file that an output of a process goes to, if it is open.
+    pub fn log_file(&self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> LogFile {
+        let Some(path) = spec::log_file(log_dir, program, id, channel) else { return LogFile::None };
+        let sink = self.by_key.get(&(path, program.exec.user.clone()));
+        let is_open = |sink: &&SinkId| self.sinks.get(sink).is_some_and(|known| known.file.is_some());
+        sink.filter(is_open).map_or(LogFile::Closed, |sink| LogFile::Open(*sink))
     }
 
     /// The request to open a file, unless it is open.

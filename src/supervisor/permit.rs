@@ -8,6 +8,7 @@
 //! | logger: `Ended` | of a pipe that this logger was given, once |
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
+//! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
@@ -54,6 +55,7 @@ pub struct Permits {
     dropping: BTreeSet<SinkId>,
     streams: BTreeSet<StreamId>,
     drains: u32,
+    clears: BTreeSet<u64>,
     has_log: bool,
     log_fails: bool,
     channels: BTreeSet<ChannelName>,
@@ -117,6 +119,7 @@ impl Permits {
                 }
             }
             ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
+            ToLogger::Clear { ticket, .. } => drop(self.clears.insert(*ticket)),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
             ToLogger::Settings { .. }
             | ToLogger::Kept { .. }
@@ -166,6 +169,10 @@ impl Permits {
             FromLogger::Dropped { sink, bytes: _ } => {
                 self.judge_file(*sink)?;
                 allow(self.dropping.remove(sink), Violation::OutOfTurn("Dropped"))
+            }
+            FromLogger::Cleared { ticket, errno } => {
+                allow(self.clears.remove(ticket), Violation::NotAsked(*ticket))?;
+                errno.map_or(Ok(()), judge_error)
             }
             FromLogger::Drained => self.judge_drained(),
         }
@@ -342,6 +349,12 @@ mod tests {
     fn drained_answers_drain() {
         let mut permits = logger();
         assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));
+        let cleared = |errno| FromLogger::Cleared { ticket: 3, errno };
+        assert_eq!(permits.judge_logger(&cleared(None)), Err(Violation::NotAsked(3)));
+        for (errno, judged) in [(Some(0), Err(Violation::NoError(0))), (Some(5), Ok(())), (None, Ok(()))] {
+            permits.told_logger(&ToLogger::Clear { ticket: 3, tails: vec![], sinks: vec![] });
+            assert_eq!(permits.judge_logger(&cleared(errno)), judged);
+        }
         permits.told_logger(&ToLogger::Drain);
         assert_eq!(permits.judge_logger(&FromLogger::Drained), Ok(()));
         assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));

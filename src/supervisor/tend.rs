@@ -276,6 +276,8 @@ impl Core {
         if role == Role::Notifier {
             self.abandon_sendmails();
             self.notifier_left_questions();
+        } else if role == Role::Logger {
+            self.logger_left_clearing();
         }
         let link = self.workers.entry(role).or_default().ended(now);
         if let Some(link) = link {

@@ -107,6 +107,12 @@ impl Core {
         for (client, reply) in self.waiters.complete() {
             self.answer(client, &Reply::done(reply));
         }
+        for (client, reply) in self.clearing.finished() {
+            self.answer(client, &Reply::done(reply));
+        }
+        for (client, reply) in self.take_finished_reloads() {
+            self.answer(client, &Reply::done(reply));
+        }
         self.tend_alerts(now);
         self.time_out_sendmails(now);
         self.time_out_questions(now);

@@ -109,6 +109,19 @@ pub fn set_death_signal(number: i32) -> io::Result<()> {
     if is == number { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
+const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+const SESSION_KEYRING: libc::c_int = -3;
+
+/// Whether keyctl(2) is denied as a whole: even the number of the own session keyring, which no kernel that has
+/// keyrings refuses (ENOKEY is its word for none). Filters of containers do so, and what is started
+/// under such a filter cannot lift it.
+pub fn keys_are_denied() -> bool {
+    // SAFETY: three integers; 0 makes nothing new.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 0) };
+    matches!(Errno::result(result), Err(Errno::EPERM | Errno::ENOSYS))
+}
+
 /// A session keyring of its own, empty: the supervisor's, often that of an administrator's login, stays
 /// behind.
 ///
@@ -116,9 +129,6 @@ pub fn set_death_signal(number: i32) -> io::Result<()> {
 /// EDQUOT at the user's limit of keys; EPERM when it is not the new one afterwards; ENOSYS where a filter
 /// denies that there are keyrings. A kernel that has none leaves nothing behind.
 pub fn join_new_keyring() -> io::Result<()> {
-    const KEYCTL_GET_KEYRING_ID: libc::c_int = 0;
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    const SESSION_KEYRING: libc::c_int = -3;
     // SAFETY: a null name asks for an anonymous keyring.
     let result =
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };

@@ -5,6 +5,7 @@ pub mod account;
 pub mod alerting;
 pub mod disk;
 pub mod look;
+pub mod machine;
 pub mod peers;
 pub mod proc;
 pub mod servers;

@@ -82,7 +82,7 @@ taskmaster.toml:6:19: `events` is not a verb
       |                   ^^^^^^^^ events go with "status"
 taskmaster.toml:6:29: `fly` is not a verb
     6 | verbs = ["strat", "events", "fly", 3]
-      |                             ^^^^^ there are status, start, stop, restart, signal, tail, attach, config, notify, reload, reopen, shutdown, version
+      |                             ^^^^^ there are status, start, stop, restart, signal, tail, clear, attach, config, notify, reload, reopen, shutdown, version
 taskmaster.toml:6:36: `verbs` is a list of verbs, not an integer
     6 | verbs = ["strat", "events", "fly", 3]
       |                                    ^
@@ -97,7 +97,7 @@ taskmaster.toml:9:12: `programs` is empty: this allows nothing
       |            ^^ write ["*"] for all, or leave it out
 taskmaster.toml:10:9: `verbs` is empty: this allows nothing
    10 | verbs = []
-      |         ^^ there are status, start, stop, restart, signal, tail, attach, config, notify, reload, reopen, shutdown, version
+      |         ^^ there are status, start, stop, restart, signal, tail, clear, attach, config, notify, reload, reopen, shutdown, version
 taskmaster.toml:11:1: this [[control.allow]] has no `verbs`
    11 | [[control.allow]]
       | ^^^^^^^^^^^^^^^^^ add: verbs = ["status", "restart"]
@@ -173,12 +173,12 @@ fn a_rule_without_effect_is_a_warning() {
     assert!(told.len() == 1 && told[0].contains("cannot connect to the socket"), "{told:?}");
     let told = warnings(
         "[control]\nmode = \"0666\"\n[[control.allow]]\nusers = [\"a\"]\nprograms = [\"web\"]\n\
-         verbs = [\"stop\", \"reload\", \"attach\", \"version\"]\n",
+         verbs = [\"stop\", \"reload\", \"reopen\", \"attach\", \"version\"]\n",
     );
     assert_eq!(
         told[1..],
-        ["taskmaster.toml:6:19: warning: `reload` concerns all programs, and this rule is for some\n    \
-             6 | verbs = [\"stop\", \"reload\", \"attach\", \"version\"]\n      \
-             |                   ^^^^^^ it allows nothing here: give it a rule with programs = [\"*\"]",]
+        ["taskmaster.toml:6:29: warning: `reopen` concerns all programs, and this rule is for some\n    \
+             6 | verbs = [\"stop\", \"reload\", \"reopen\", \"attach\", \"version\"]\n      \
+             |                             ^^^^^^ it allows nothing here: give it a rule with programs = [\"*\"]",]
     );
 }

@@ -3,6 +3,7 @@ mod allow;
 mod any_text;
 mod faults;
 mod notify;
+mod partly;
 mod values_in_force;
 
 use super::*;

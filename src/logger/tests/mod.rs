@@ -1,5 +1,6 @@
 //! The logger's loop on a thread, with real pipes and files; the test plays the core.
 
+mod clearing;
 mod failing;
 mod following;
 mod measure;

@@ -15,18 +15,18 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, NoMatch};
 use crate::protocol::control::{
-    AttachCall, ChangeCall, ChangeReply, ChangeResult, Channel, Channels, INTERFACE, Method, NoParameters, Outcome,
-    Refusal, ReloadCall, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    AttachCall, ChangeCall, ChangeReply, ChangeResult, Channel, Channels, ClearCall, INTERFACE, Method, NoParameters,
+    Outcome, Refusal, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
 use crate::protocol::logger::{TailId, ToLogger};
-use crate::protocol::varlink::{Call, Reply};
+use crate::protocol::varlink::{Call, LongReply, Reply};
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
 use crate::system::{clock, process};
 
 use super::waiters::{Goal, Pending};
-use super::{Request, config, details, events, notify, security, service, view};
+use super::{Request, config, details, events, notify, programs, security, service, view};
 
 /// An answer at once, or one that comes later by itself.
 pub(super) type Answer = Result<Option<Reply>, Refusal>;
@@ -77,7 +77,9 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, call: Call) -> Ans
         Method::Stop => change(core, caller, &read(parameters)?, Change::Stop, more),
         Method::Restart => change(core, caller, &read(parameters)?, Change::Restart, more),
         Method::Signal => signal(core, caller, &read(parameters)?),
-        Method::Reload => reload(core, &read(parameters)?),
+        Method::Reload => programs::reload(core, caller, &read(parameters)?),
+        Method::Add => programs::add(core, caller, &read(parameters)?),
+        Method::Remove => programs::remove(core, caller, &read(parameters)?),
         Method::Config => config::answer(core, caller, &read(parameters)?),
         Method::Reopen => {
             let NoParameters {} = read(parameters)?;
@@ -86,6 +88,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, call: Call) -> Ans
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
         Method::Attach => attach(core, caller, &read(parameters)?, upgrade),
+        Method::Clear => clear(core, caller, &read(parameters)?),
         Method::Events => events::answer(core, caller, &read(parameters)?, more),
         Method::NotifyQueue
         | Method::NotifyTest
@@ -171,7 +174,8 @@ pub(super) fn select_status(core: &Core, caller: &Caller, selectors: &[String]) 
     }
 }
 
-fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
+/// Answered here: with thousands of processes the answer is long.
+fn status(core: &mut Core, caller: &Caller, call: &StatusCall) -> Answer {
     let ids = select_status(core, caller, &call.selectors)?;
     let clocks = view::Clocks { now: clock::now(), wall: clock::wall() };
     let processes = ids.iter().filter_map(|id| {
@@ -180,10 +184,9 @@ fn status(core: &Core, caller: &Caller, call: &StatusCall) -> Answer {
         let (pid, lack) = (core.clones.pid_of(id), core.remains.outside(id));
         Some(view::process(id, member, pid, lack, remembered, &core.own.user, clocks))
     });
-    Ok(Some(Reply::done(StatusReply {
-        processes: processes.collect(),
-        channels: notify::problems(core, &caller.peer),
-    })))
+    let reply = StatusReply { processes: processes.collect(), channels: notify::problems(core, &caller.peer) };
+    core.answer(caller.client, &LongReply { parameters: reply });
+    Ok(None)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -266,12 +269,10 @@ fn signal(core: &Core, caller: &Caller, call: &SignalCall) -> Answer {
     Ok(Some(Reply::done(ChangeReply { results, waiting: Vec::new() })))
 }
 
-fn reload(core: &mut Core, call: &ReloadCall) -> Answer {
-    if core.fleet.is_shutting_down() {
-        return Err(Refusal::ShuttingDown {});
-    }
-    let reply = core.reload(call.dry_run).map_err(|faults| Refusal::ConfigRejected { faults })?;
-    Ok(Some(Reply::done(reply)))
+fn clear(core: &mut Core, caller: &Caller, call: &ClearCall) -> Answer {
+    let ids = select(core, caller, Verb::Clear, &call.selectors)?;
+    core.clear(caller.client, &ids, call.channel);
+    Ok(None)
 }
 
 fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer {

@@ -18,7 +18,7 @@ use crate::supervisor::core::Core;
 use super::calls::{Answer, Caller, invalid, not_permitted};
 
 /// For who may not know what else is in the files.
-const SOME_FAULT: &str = "the files on disk have faults, which `reload` would tell";
+pub(super) const SOME_FAULT: &str = "the files on disk have faults, which `reload` would tell";
 
 pub(super) fn answer(core: &Core, caller: &Caller, call: &ConfigCall) -> Answer {
     core.rules.judge_some(&caller.peer, Verb::Config).map_err(not_permitted)?;
@@ -29,7 +29,7 @@ pub(super) fn answer(core: &Core, caller: &Caller, call: &ConfigCall) -> Answer 
         Err(faults) => (None, Some(faults)),
     };
     let knows_all = core.rules.may(&caller.peer, Verb::Config, Target::All);
-    let mut names = select(core, caller, disk.as_ref(), &call.programs)?;
+    let mut names = select(core, caller, Verb::Config, disk.as_ref(), &call.programs)?;
     if let Some(after) = &after {
         names.retain(|name| name > after);
     }
@@ -47,10 +47,11 @@ pub(super) fn answer(core: &Core, caller: &Caller, call: &ConfigCall) -> Answer 
 }
 
 /// The programs that are asked for, in force or on disk only: of those that the caller may know of, and
-/// each must be one that it may do this with.
-fn select(
+/// each must be one that it may do this with. None named: all of these.
+pub(super) fn select(
     core: &Core,
     caller: &Caller,
+    verb: Verb,
     disk: Option<&Config>,
     selectors: &[String],
 ) -> Result<BTreeSet<ProgramName>, Refusal> {
@@ -58,7 +59,7 @@ fn select(
     let added = disk.into_iter().flat_map(|disk| &disk.programs).filter(|program| !known.contains(&program.name));
     let programs: Vec<&Program> = core.config.programs.iter().chain(added).collect();
     if selectors.is_empty() {
-        let may = |program: &&&Program| core.rules.may(&caller.peer, Verb::Config, Target::of(program));
+        let may = |program: &&&Program| core.rules.may(&caller.peer, verb, Target::of(program));
         return Ok(programs.iter().filter(may).map(|program| program.name.clone()).collect());
     }
     let visible = programs.into_iter().filter(|program| core.rules.sees(&caller.peer, Target::of(program)));
@@ -69,7 +70,7 @@ fn select(
         .map_err(|NoMatch { selector, suggestion }| Refusal::NoSuchProgram { selector, suggestion })?;
     let chosen: BTreeSet<ProgramName> = chosen.into_iter().map(|id| id.program).collect();
     for (_, program) in ids.iter().filter(|(id, _)| id.instance == 0 && chosen.contains(&id.program)) {
-        core.rules.judge(&caller.peer, Verb::Config, Target::of(program)).map_err(not_permitted)?;
+        core.rules.judge(&caller.peer, verb, Target::of(program)).map_err(not_permitted)?;
     }
     Ok(chosen)
 }

@@ -10,6 +10,8 @@ mod denials;
 mod details;
 pub mod events;
 pub mod notify;
+mod programs;
+pub mod reloads;
 mod room;
 mod security;
 mod service;
