@@ -12,6 +12,8 @@ mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
 mod ansible;
+mod attach;
+mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
@@ -70,6 +72,8 @@ pub fn all() -> Vec<Trial> {
         alerts_webhook::trials(),
         alerts::trials(),
         ansible::trials(),
+        attach::trials(),
+        attach_hostile::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),

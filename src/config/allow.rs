@@ -70,9 +70,7 @@ fn warn_of_no_effect(table: &Table<'_>, programs: &Given<'_, Vec<Pattern>>, verb
     };
     let only_some = programs.value().is_some_and(|list| list.iter().all(|pattern| pattern.as_str() != EVERY_PROGRAM));
     for verb in verbs.iter().copied() {
-        if verb.is_of_a_later_version() {
-            warn(verb, &format!("`{verb}` allows nothing yet"), "it is for a later version of Taskmaster");
-        } else if only_some && !verb.is_of_programs() && verb != Verb::Version {
+        if only_some && !verb.is_of_programs() && verb != Verb::Version {
             let message = format!("`{verb}` concerns all programs, and this rule is for some");
             warn(verb, &message, "it allows nothing here: give it a rule with programs = [\"*\"]");
         }

@@ -15,7 +15,7 @@ use crate::model::id::{Account, ProgramName};
 use crate::model::notify::Alerts;
 use crate::model::program::{
     AutoRestart, Backoff, ErrorOutput, Execution, InheritEnv, IoPriority, Keyring, KillMode, Limit, NUMPROCS_MAX,
-    OnSupervisorDeath, Output, Program, Resource, RestartLimit, Watch,
+    OnSupervisorDeath, Output, Program, Resource, RestartLimit, StdinSource, Watch,
 };
 use crate::model::signal::Signal;
 
@@ -45,6 +45,7 @@ pub struct Keys<'a> {
     pub oom_score_adj: Given<'a, i32>,
     pub on_supervisor_death: Given<'a, OnSupervisorDeath>,
     pub tty: Given<'a, bool>,
+    pub stdin: Given<'a, StdinSource>,
     pub stdout: Given<'a, Target>,
     pub stderr: Given<'a, Target>,
     pub autostart: Given<'a, bool>,
@@ -100,6 +101,8 @@ impl<'a> Keys<'a> {
                 values::word(item, &[("stop", OnSupervisorDeath::Stop), ("keep", OnSupervisorDeath::Keep)])
             }),
             tty: table.take("tty", values::boolean),
+            stdin: table
+                .take("stdin", |item| values::word(item, &StdinSource::ALL.map(|source| (source.name(), source)))),
             stdout: table.take("stdout", expand::stdout),
             stderr: table.take("stderr", expand::stderr),
             autostart: table.take("autostart", values::boolean),
@@ -177,6 +180,7 @@ impl<'a> Keys<'a> {
                 oom_score_adj: given!(oom_score_adj).value().copied(),
                 on_supervisor_death: given!(on_supervisor_death).or_default(OnSupervisorDeath::Stop),
                 tty,
+                stdin: given!(stdin).or_default(StdinSource::Null),
                 stdout: own(given!(stdout).or_default(Target::Auto)),
                 stderr: match given!(stderr).or_default(Target::Auto) {
                     Target::Stdout => ErrorOutput::Stdout,

@@ -223,6 +223,19 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Asks for something else than answers on this connection: gives the only answer, the connection and what has
+    /// come on it already.
+    pub fn upgrade<R: DeserializeOwned>(
+        mut self,
+        method: Method,
+        parameters: &impl Serialize,
+    ) -> Result<(R, UnixStream, Vec<u8>), ClientError> {
+        let parameters = serde_json::to_value(parameters).map_err(|e| ClientError::Nonsense(e.to_string()))?;
+        self.say(&Call { method: method.full_name(), parameters, more: false, oneway: false, upgrade: true })?;
+        let reply = understood(self.reply()?.parameters)?;
+        Ok((reply, self.stream, self.decoder.into_rest()))
+    }
+
     /// Waits until the supervisor closes the connection.
     pub fn wait_for_end(&mut self) -> Result<(), ClientError> {
         loop {
@@ -236,8 +249,11 @@ impl<'a> Client<'a> {
 
     fn send(&mut self, method: Method, parameters: &impl Serialize, more: bool) -> Result<(), ClientError> {
         let parameters = serde_json::to_value(parameters).map_err(|e| ClientError::Nonsense(e.to_string()))?;
-        let call = Call { method: method.full_name(), parameters, more, oneway: false };
-        match self.stream.write_all(&encode(&call)) {
+        self.say(&Call { method: method.full_name(), parameters, more, oneway: false, upgrade: false })
+    }
+
+    fn say(&mut self, call: &Call) -> Result<(), ClientError> {
+        match self.stream.write_all(&encode(call)) {
             Ok(()) => Ok(()),
             // The answer may say why: a server that is full says so and closes at once.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -2,7 +2,7 @@
 use std::thread;
 
 use super::*;
-use crate::protocol::control::{EventsReply, NoParameters, TailReply, VersionReply};
+use crate::protocol::control::{Channel, EventsReply, NoParameters, TailReply, VersionReply};
 
 /// A server that reads one call, writes these pieces one after the other and closes.
 fn answering(pieces: Vec<Vec<u8>>) -> (UnixStream, thread::JoinHandle<String>) {
@@ -110,7 +110,15 @@ fn an_answer_beyond_the_cap_is_not_read_to_its_end() {
 #[test]
 fn a_stream_of_answers_ends_with_the_last_or_when_enough_came() {
     let piece = |text: &str, continues| {
-        encode(&Reply { continues, ..Reply::done(TailReply { process: "web".to_owned(), text: text.to_owned() }) })
+        encode(&Reply {
+            continues,
+            ..Reply::done(TailReply {
+                process: "web".to_owned(),
+                channel: Channel::Stdout,
+                outputs: 1,
+                text: text.to_owned(),
+            })
+        })
     };
     let pieces = vec![[piece("a", true), piece("b", true)].concat(), piece("c", false)];
     let (ours, _server) = answering(pieces.clone());

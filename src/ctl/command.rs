@@ -8,16 +8,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::examples;
 use super::fault::ParseFault;
+use super::keys::{self, DetachKeys};
 use super::usage::{fault, nearest, one_space, unknown_command, with_suggestion};
 use crate::model::signal::Signal;
 use crate::model::text::escaped;
 use crate::model::time::{WallTime, written_duration};
 use crate::protocol::alerting::SILENCE_MAX;
-use crate::protocol::control::{Channel, TAIL_LINES_MAX};
+use crate::protocol::control::{Channels, TAIL_LINES_MAX};
 
 /// Controls a running Taskmaster supervisor. Without a command: a shell.
 #[derive(Parser, Debug, Clone, PartialEq)]
@@ -124,23 +125,15 @@ pub enum Action {
     },
     /// Show the programs in the files, and which of them are in force
     Avail,
-    /// Show the end of what a process wrote
-    Tail {
-        /// Go on with what it writes
-        #[arg(short, long)]
-        follow: bool,
-        /// How many lines
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
-        #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
-        lines: u32,
-        /// One process
-        #[arg(value_name = "SEL")]
-        selector: String,
-        /// Which of its outputs [default: stdout]
-        #[arg(value_name = "stdout|stderr", value_enum, default_value = "stdout", hide_default_value = true)]
-        #[arg(hide_possible_values = true)]
-        channel: Output,
-    },
+    /// Show the end of what processes wrote; of several, each line with its name
+    Tail(Tail),
+    /// See a running process on this terminal, control characters and all, and type to it; ctrl-] d leaves it running
+    ///
+    /// What the program writes reaches this terminal as it is, control characters too. One user types, the others
+    /// look on, unless all use --share. ctrl-] ctrl-] sends one ctrl-]. Of a program without `tty` both outputs are
+    /// shown; lines go to it if it has `stdin = "attach"`; Ctrl-C and Ctrl-D leave, too.
+    #[command(visible_alias = "fg")]
+    Attach(Attach),
     /// Empty the log files of processes, and forget what `tail` shows; rotated files stay
     Clear {
         /// Only standard output
@@ -255,6 +248,22 @@ pub enum NotifyAction {
 }
 
 #[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Attach {
+    /// Only look: nothing that is typed reaches the program
+    #[arg(long, conflicts_with = "share")]
+    pub read_only: bool,
+    /// Type together with all others that use --share
+    #[arg(long)]
+    pub share: bool,
+    /// Keys that leave: characters and ctrl-CHARACTER, with commas between
+    #[arg(long, value_name = "KEYS", default_value = keys::USUAL, value_parser = DetachKeys::parse)]
+    pub detach_keys: DetachKeys,
+    /// One process: web, web:3
+    #[arg(value_name = "PROC")]
+    pub process: String,
+}
+
+#[derive(clap::Args, Debug, Clone, PartialEq)]
 pub struct Restart {
     /// One process after the other, each running before the next; the first that fails ends it
     #[arg(long, conflicts_with = "no_wait")]
@@ -283,21 +292,39 @@ impl Action {
     }
 }
 
-/// The channel as an argument.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq)]
-pub enum Output {
-    Stdout,
-    Stderr,
+#[derive(clap::Args, Debug, Clone, PartialEq)]
+pub struct Tail {
+    /// Go on with what they write
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines of each
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_LINES_MAX)))]
+    pub lines: u32,
+    /// Show control characters as they are: they act on this terminal
+    #[arg(long)]
+    pub raw: bool,
+    /// Processes, and at last which of their outputs: stdout, stderr or both [default: stdout]
+    #[arg(value_name = "SEL", required = true)]
+    pub selectors: Vec<String>,
 }
 
-impl From<Output> for Channel {
-    fn from(output: Output) -> Self {
-        match output {
-            Output::Stdout => Self::Stdout,
-            Output::Stderr => Self::Stderr,
+impl Tail {
+    /// Whose output it is, and which: a last word that names an output is one, unless it is alone.
+    pub fn of(&self) -> (&[String], Channels) {
+        match self.selectors.as_slice() {
+            [rest @ .., last] if !rest.is_empty() => match OUTPUTS.iter().find(|(word, _)| word == last) {
+                Some((_, channels)) => (rest, *channels),
+                None => (&self.selectors, Channels::Stdout),
+            },
+            all => (all, Channels::Stdout),
         }
     }
 }
+
+/// The words for outputs.
+pub const OUTPUTS: [(&str, Channels); 3] =
+    [("stdout", Channels::Stdout), ("stderr", Channels::Stderr), ("both", Channels::Both)];
 
 fn parse_signal(text: &str) -> Result<String, String> {
     if Signal::parse(text).is_some() {

@@ -108,14 +108,17 @@ fn values(table: &Command, sub: &Command, before: &[&str], names: impl FnOnce(Na
     let several = |place: &&Arg| place.get_num_args().is_some_and(|count| count.max_values() > 1);
     let place = sub.get_positionals().nth(positional).or_else(|| sub.get_positionals().find(several));
     match place.map(|place| place.get_id().as_str()) {
-        Some("selectors" | "selector") => names(Names::Selectors),
+        Some("selectors") if sub.get_name() == "tail" && positional > 0 => {
+            let outputs = command::OUTPUTS.iter().map(|(word, _)| (*word).to_owned());
+            outputs.chain(names(Names::Selectors)).collect()
+        }
+        Some("selectors" | "selector" | "process") => names(Names::Selectors),
         Some("programs") => names(Names::Programs),
         Some("available") => names(Names::Available),
         Some("alert_channel") => names(Names::Channels),
         Some("messages") => names(Names::Messages),
         Some("silence") => names(Names::Silences),
         Some("signal") => Signal::names().map(str::to_owned).collect(),
-        Some("channel") => vec!["stdout".to_owned(), "stderr".to_owned()],
         Some("command") => usage::names(table),
         _ => Vec::new(),
     }
@@ -287,6 +290,7 @@ mod tests {
         assert_eq!((names("sec"), names("security d")), (vec!["security".to_owned()], vec!["db".to_owned()]));
         assert_eq!(names("stop db we"), ["web", "web:0", "web:1"]);
         assert_eq!(complete("tail -n 5 d"), (10, vec!["db".to_owned()]));
+        assert_eq!((names("attach d"), names("fg d")), (vec!["db".to_owned()], vec!["db".to_owned()]));
         assert!(names("tail -n ").is_empty());
         assert!(names("version ").is_empty());
     }

@@ -86,7 +86,7 @@ pub fn show(session: &Session<'_>, processes: &[Process], screen: &mut Screen) -
 /// The connection ends with the answer.
 fn tail(mut client: Client<'_>, process: &Process, channel: Channel) -> Result<String, ClientError> {
     let selectors = vec![format!("{}:{}", process.program, process.instance)];
-    let call = TailCall { selectors, channel, lines: LINES, follow: false };
+    let call = TailCall { selectors, channel: channel.into(), lines: LINES, follow: false };
     let mut text = String::new();
     client.call_more(Method::Tail, &call, |reply: TailReply| {
         text.push_str(&reply.text);

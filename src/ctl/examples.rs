@@ -23,12 +23,27 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("signal", &[("signal HUP web", "to the main process of each"), ("signal USR1 'web:*'", "the same")]),
     ("reload", &[("reload --dry-run", "what would happen"), ("reload", "and then it happens")]),
+    (
+        "tail",
+        &[
+            ("tail -f web:0", "go on with what it writes"),
+            ("tail -n 100 db stderr", "the last 100 lines"),
+            ("tail -f web db both", "both outputs of all of them, each line with its name"),
+        ],
+    ),
+    (
+        "attach",
+        &[
+            ("attach web:0", "its screen and keyboard here; ctrl-] d leaves it"),
+            ("attach --read-only web:0", "only look"),
+            ("attach --detach-keys ctrl-p,ctrl-q db", "leave it with other keys"),
+        ],
+    ),
     ("reread", &[("reread", "the programs that `update` would touch")]),
     ("update", &[("update", "as `reload`"), ("update web db", "of these programs only")]),
     ("add", &[("add web", "and nothing else of what has changed in the files")]),
     ("remove", &[("remove web", "which is stopped, until it is added again")]),
     ("avail", &[("avail", "also those that are not in force")]),
-    ("tail", &[("tail -f web:0", "go on with what it writes"), ("tail -n 100 db stderr", "the last 100 lines")]),
     ("clear", &[("clear web", "both outputs of all of web"), ("clear --stderr all", "what all have complained of")]),
     ("pid", &[("pid", "the supervisor's"), ("pid web", "one a line, 0 for what does not run")]),
     ("events", &[("events", "the last ones"), ("events -f --json", "and those to come, for a script")]),

@@ -1,7 +1,13 @@
 //! Tests of the live screen's pictures.
 use std::time::Duration;
 
+use std::num::NonZeroU16;
+
 use super::*;
+
+fn size(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).expect("not 0")
+}
 use crate::ctl::show::tests::process;
 use crate::model::event::{Event, Facts, Kind};
 use crate::model::state::State;
@@ -61,7 +67,7 @@ fn nothing_is_cleared_from_the_last_column_of_a_full_row() {
     let lines = ["full row".to_owned(), "short".to_owned(), "the last".to_owned()];
     assert_eq!(picture(&lines), "\x1b[H\x1b[Kfull row\r\n\x1b[Kshort\r\n\x1b[Jthe last");
     // Over what a wider terminal left: rows that went on in the next one are rows of their own again.
-    let mut parser = vt100::Parser::new(3, 8, 0);
+    let mut parser = vt100::Parser::new(size(3), size(8), 0);
     parser.process(b"what was drawn for the width before");
     parser.process(picture(&lines).as_bytes());
     assert_eq!(parser.screen().contents(), "full row\nshort\nthe last");

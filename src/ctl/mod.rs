@@ -3,11 +3,12 @@
 //!
 //! `command` is the table of commands with its `examples`, `usage` what is said of words that are none; `connect` and
 //! `client` carry a call; `run` carries out one command with `order` (what is waited for), `reload`, `live` (`status --watch`, drawn
-//! by `frame`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
+//! by `frame`), `attach` (with its `window` and `keys`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
 //! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
 //! `zone` is the time of day where the user is; `import` translates other supervisors' configurations.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod check;
 mod client;
 pub mod command;
@@ -21,6 +22,7 @@ mod frame;
 mod grid;
 mod history;
 mod import;
+mod keys;
 mod live;
 mod notify;
 mod order;
@@ -35,6 +37,7 @@ mod stream;
 mod suggest;
 mod usage;
 mod watch;
+mod window;
 mod zone;
 
 use std::ffi::OsString;

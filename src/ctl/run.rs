@@ -13,7 +13,7 @@ use super::fault::{Failure, ParseFault};
 use super::reload::Word;
 use super::results::{self, Order};
 use super::screen::Screen;
-use super::{check, config, detail, import, live, notify, order, reload, security, show, stream, zone};
+use super::{attach, check, config, detail, import, live, notify, order, reload, security, show, stream, zone};
 use crate::model::state::State;
 use crate::model::text::{escaped, json_escaped};
 use crate::protocol::control::{
@@ -59,9 +59,8 @@ impl Session<'_> {
             Action::Add { available } => reload::change(self, Method::Add, available, screen),
             Action::Remove { programs } => reload::change(self, Method::Remove, programs, screen),
             Action::Avail => reload::avail(self, screen),
-            Action::Tail { follow, lines, selector, channel } => {
-                stream::tail(self, screen, selector, (*channel).into(), *lines, *follow)
-            }
+            Action::Tail(tail) => stream::tail(self, screen, tail),
+            Action::Attach(attached) => attach::attach(self, attached, screen),
             Action::Clear { stdout, stderr, selectors } => {
                 let channel = stdout.then_some(Channel::Stdout).or(stderr.then_some(Channel::Stderr));
                 let call = ClearCall { selectors: selectors.clone(), channel };

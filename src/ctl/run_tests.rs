@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::ctl::show::tests::process;
-use crate::protocol::control::{ChangeResult, EventsReply, Outcome, TailReply};
+use crate::protocol::control::{ChangeResult, Channel, EventsReply, Outcome, TailReply};
 use crate::protocol::frame::{CALL_MAX, Decoder, encode};
 use crate::protocol::varlink::{Call, Reply};
 
@@ -158,15 +158,36 @@ fn the_supervisors_own_number_and_those_of_programs() {
     assert_eq!(run(&connector, false, &["version"]).1, "9.9\n");
 }
 
+fn piece(process: &str, outputs: u32, text: &str) -> TailReply {
+    TailReply { process: process.to_owned(), channel: Channel::Stdout, outputs, text: text.to_owned() }
+}
+
+#[test]
+fn of_several_outputs_each_line_says_whose_it_is() {
+    let answer = |_: &Call| {
+        let err = TailReply { channel: Channel::Stderr, ..piece("web", 3, "e\x1b[2J\n") };
+        vec![
+            Reply::continues(piece("web", 3, "a\nb")),
+            Reply::continues(err),
+            Reply::continues(piece("db", 3, "c")),
+            Reply::done(piece("db", 3, "d\n")),
+        ]
+    };
+    let (_dir, connector) = supervisor(answer);
+    let lines = |end| format!("web | a\nweb | b\nweb stderr | e{end}[2J\ndb | cd\n");
+    let words = ["tail", "-f", "web", "db", "both"];
+    assert_eq!(run(&connector, true, &words).1, lines("\\x1b"));
+    assert_eq!(run(&connector, false, &words).1, lines("\x1b"));
+    assert_eq!(run(&connector, true, &["tail", "-f", "--raw", "web", "db", "both"]).1, lines("\x1b"));
+}
+
 #[test]
 fn a_tail_is_raw_in_a_pipe_and_safe_on_a_terminal() {
-    let answer = |_: &Call| {
-        let piece = |text: &str| TailReply { process: "web".to_owned(), text: text.to_owned() };
-        vec![Reply::continues(piece("a\u{1b}[2J\nb")), Reply::done(piece("c"))]
-    };
+    let answer = |_: &Call| vec![Reply::continues(piece("web", 1, "a\u{1b}[2J\nb")), Reply::done(piece("web", 1, "c"))];
     let (_dir, connector) = supervisor(answer);
     assert_eq!(run(&connector, false, &["tail", "-f", "web"]).1, "a\u{1b}[2J\nbc");
     assert_eq!(run(&connector, true, &["tail", "-f", "web"]).1, "a\\x1b[2J\nbc\n");
+    assert_eq!(run(&connector, true, &["tail", "-f", "--raw", "web"]).1, "a\u{1b}[2J\nbc\n");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The commands that print as things happen: `tail` and `events`.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
 
-use super::command::Since;
+use super::command::{Since, Tail};
 use super::fault::Failure;
 use super::run::Session;
 use super::screen::{Paint, Screen};
@@ -19,17 +20,20 @@ use crate::model::time::WallTime;
 use crate::protocol::control::{Channel, EventsCall, EventsReply, Method, TailCall, TailReply};
 use crate::system::clock;
 
-/// Makes a program's output safe to show piece by piece, whatever the pieces are cut like.
-#[derive(Default)]
+/// Makes a program's output ready to show piece by piece, whatever the pieces are cut like.
 struct Lines {
+    /// Control characters are shown as signs.
+    escapes: bool,
     /// The last piece ended in a carriage return, which belongs to a line feed that may still come.
     carriage_return: bool,
-    mid_line: bool,
 }
 
 impl Lines {
-    fn shown(&mut self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
+    /// The lines of a piece, each without its end, and whether it has one.
+    fn of(&mut self, text: &str) -> Vec<(String, bool)> {
+        if !self.escapes {
+            return pieces(text).map(|(line, ended)| (line.to_owned(), ended)).collect();
+        }
         let text = if std::mem::take(&mut self.carriage_return) { format!("\r{text}") } else { text.to_owned() };
         let body = match text.strip_suffix('\r') {
             Some(body) => {
@@ -38,54 +42,74 @@ impl Lines {
             }
             None => &text,
         };
-        for piece in body.split_inclusive('\n') {
-            let (line, end) = match piece.strip_suffix('\n') {
-                // A terminal's line end is a line end, not a sign to show.
-                Some(line) => (line.strip_suffix('\r').unwrap_or(line), "\n"),
-                None => (piece, ""),
-            };
-            out.push_str(&escaped_line(line.as_bytes()));
-            out.push_str(end);
-            self.mid_line = end.is_empty();
+        // A terminal's line end is a line end, not a sign to show.
+        let shown = |(line, ended): (&str, bool)| {
+            let line = if ended { line.strip_suffix('\r').unwrap_or(line) } else { line };
+            (escaped_line(line.as_bytes()), ended)
+        };
+        pieces(body).map(shown).collect()
+    }
+}
+
+fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    text.split_inclusive('\n').map(|piece| piece.strip_suffix('\n').map_or((piece, false), |line| (line, true)))
+}
+
+/// The outputs that are shown, as one text: of several, each line begins with its name.
+struct Joined {
+    escapes: bool,
+    lines: BTreeMap<String, Lines>,
+    /// Whose line has not ended.
+    open: Option<String>,
+}
+
+impl Joined {
+    fn new(escapes: bool) -> Self {
+        Self { escapes, lines: BTreeMap::new(), open: None }
+    }
+
+    fn shown(&mut self, reply: &TailReply) -> String {
+        let name = match reply.channel {
+            Channel::Stdout => escaped(&reply.process).into_owned(),
+            Channel::Stderr => format!("{} stderr", escaped(&reply.process)),
+        };
+        let escapes = self.escapes;
+        let lines = self.lines.entry(name.clone()).or_insert(Lines { escapes, carriage_return: false });
+        let mut out = String::with_capacity(reply.text.len());
+        for (line, ended) in lines.of(&reply.text) {
+            if self.open.as_ref().is_some_and(|open| *open != name) {
+                out.push('\n');
+                self.open = None;
+            }
+            if self.open.is_none() && reply.outputs > 1 {
+                out.push_str(&name);
+                out.push_str(" | ");
+            }
+            out.push_str(&line);
+            if ended {
+                out.push('\n');
+            }
+            self.open = (!ended).then(|| name.clone());
         }
         out
     }
 
     fn end(&self) -> &'static str {
-        if self.mid_line { "\n" } else { "" }
+        if self.open.is_some() { "\n" } else { "" }
     }
 }
 
-pub fn tail(
-    session: &Session<'_>,
-    screen: &mut Screen,
-    selector: &str,
-    channel: Channel,
-    lines: u32,
-    follow: bool,
-) -> Result<u8, Failure> {
-    let call = TailCall { selectors: vec![selector.to_owned()], channel, lines, follow };
-    let mut shown = Lines::default();
-    let mut process: Option<String> = None;
+pub fn tail(session: &Session<'_>, screen: &mut Screen, tail: &Tail) -> Result<u8, Failure> {
+    let (selectors, channel) = tail.of();
+    let call = TailCall { selectors: selectors.to_vec(), channel, lines: tail.lines, follow: tail.follow };
+    let mut joined = Joined::new(screen.terminal && !tail.raw);
     let mut client = session.client()?;
     let outcome = client.call_more(Method::Tail, &call, |reply: TailReply| {
-        let printed = if session.json {
-            print_json(screen, &reply)
-        } else if screen.terminal {
-            // Only one process is followed as a rule; where there are several, each piece says whose it is.
-            let other = process.as_ref().is_some_and(|before| *before != reply.process);
-            let head =
-                if other { format!("{}==> {} <==\n", shown.end(), escaped(&reply.process)) } else { String::new() };
-            let text = head + &shown.shown(&reply.text);
-            process = Some(reply.process);
-            screen.print(&text)
-        } else {
-            screen.print_bytes(reply.text.as_bytes())
-        };
+        let printed = if session.json { print_json(screen, &reply) } else { screen.print(&joined.shown(&reply)) };
         break_on_error(printed)
     });
     if screen.terminal && !session.json {
-        screen.print(shown.end())?;
+        screen.print(joined.end())?;
     }
     match outcome {
         Ok(None) => Ok(0),
@@ -182,11 +206,15 @@ mod tests {
 
     #[test]
     fn output_is_escaped_line_by_line_however_it_is_cut() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.shown("a\x1b[2J\tb\r\nc"), "a\\x1b[2J\tb\nc");
-        assert_eq!(lines.end(), "\n");
-        assert_eq!(lines.shown("d\r"), "d");
-        assert_eq!(lines.shown("\ne\rf\n"), "\ne\\rf\n");
-        assert_eq!(lines.end(), "");
+        let mut joined = Joined::new(true);
+        let mut shown = |text: &str| {
+            let process = "web".to_owned();
+            let text =
+                joined.shown(&TailReply { process, channel: Channel::Stdout, outputs: 1, text: text.to_owned() });
+            (text, joined.end())
+        };
+        assert_eq!(shown("a\x1b[2J\tb\r\nc"), ("a\\x1b[2J\tb\nc".to_owned(), "\n"));
+        assert_eq!(shown("d\r").0, "d");
+        assert_eq!(shown("\ne\rf\n"), ("\ne\\rf\n".to_owned(), ""));
     }
 }

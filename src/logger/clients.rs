@@ -1,13 +1,14 @@
 //! Those who look on: taking a client of `tail`, giving it the last lines and then what comes, and
 //! sending it away.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use crate::protocol::control::Refusal;
+use crate::protocol::control::{Channel, Refusal};
 use crate::protocol::logger::{StreamId, TailId};
 use crate::system::poll::{Interest, Ready};
 
-use super::follow::{self, CLIENTS_MAX, Client, FAREWELL};
+use super::follow::{self, CLIENTS_MAX, Client, FAREWELL, Frame};
 use super::{Logger, LoggerError, STILL, Timer};
 
 impl Logger {
@@ -31,6 +32,7 @@ impl Logger {
             let _ = client.write();
             return Ok(());
         }
+        client.outputs = u32::try_from(tails.len()).unwrap_or(u32::MAX);
         client.token = self.poll.add(&client, Interest::Read)?;
         let token = client.token;
         for id in &known {
@@ -77,7 +79,7 @@ impl Logger {
                     break;
                 }
                 // All of them are gone: nothing is an answer, too.
-                client.push(follow::answer("", b"", false));
+                client.push(follow::answer("", Channel::Stdout, client.outputs, b"", false));
                 client.leaving = true;
                 continue;
             };
@@ -85,7 +87,7 @@ impl Logger {
             let text = tail.last_lines(client.lines);
             let more = client.follow || !client.pending.is_empty();
             if !(client.follow && text.is_empty()) {
-                client.push(follow::answer(&tail.process, &text, more));
+                client.push(follow::answer(&tail.process, tail.channel, client.outputs, &text, more));
             }
             client.leaving = !more;
         }
@@ -120,6 +122,7 @@ impl Logger {
     /// Remembers what was read, and shows it to those who follow.
     pub(super) fn show(&mut self, id: StreamId, bytes: &[u8]) {
         let Some(id) = self.streams.get(&id).map(|stream| stream.tail) else { return };
+        self.show_viewers(id, bytes);
         let Some(tail) = self.tails.get_mut(&id) else { return };
         let seen = tail.feed(bytes, self.now);
         if tail.has_unseen() && !std::mem::replace(&mut tail.timed, true) {
@@ -140,14 +143,19 @@ impl Logger {
 
     fn send_to_followers(&mut self, id: TailId, text: &[u8]) {
         let Some(tail) = self.tails.get(&id) else { return };
-        let frame = follow::answer(&tail.process, text, true);
-        for token in tail.followers.clone() {
+        let (process, channel, followers) = (tail.process.clone(), tail.channel, tail.followers.clone());
+        // Most look at one output alone, and get the same.
+        let mut frames: BTreeMap<u32, Frame> = BTreeMap::new();
+        for token in followers {
             let Some(client) = self.clients.get_mut(&token) else { continue };
             // What it has not got the last lines of yet, it will get with them.
             if client.pending.contains(&id) {
                 continue;
             }
-            if client.push(frame.clone()) { self.serve_client(token) } else { self.send_away(token) }
+            let frame = frames
+                .entry(client.outputs)
+                .or_insert_with(|| follow::answer(&process, channel, client.outputs, text, true));
+            if client.push(Frame::clone(frame)) { self.serve_client(token) } else { self.send_away(token) }
         }
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::protocol::control::{Refusal, TailReply};
+use crate::protocol::control::{Channel, Refusal, TailReply};
 use crate::protocol::frame;
 use crate::protocol::logger::TailId;
 use crate::protocol::varlink::Reply;
@@ -23,8 +23,9 @@ pub const FAREWELL: Duration = Duration::from_secs(5);
 pub type Frame = Rc<[u8]>;
 
 /// Lines of one process as an answer.
-pub fn answer(process: &str, text: &[u8], continues: bool) -> Frame {
-    let reply = TailReply { process: process.to_owned(), text: String::from_utf8_lossy(text).into_owned() };
+pub fn answer(process: &str, channel: Channel, outputs: u32, text: &[u8], continues: bool) -> Frame {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let reply = TailReply { process: process.to_owned(), channel, outputs, text };
     frame::encode(&if continues { Reply::continues(reply) } else { Reply::done(reply) }).into()
 }
 
@@ -43,6 +44,8 @@ pub struct Client {
     /// The outputs whose last lines it has not got yet.
     pub pending: VecDeque<TailId>,
     pub lines: u32,
+    /// How many outputs it looks at.
+    pub outputs: u32,
     pub follow: bool,
     /// It has got, or will with what waits, its last answer.
     pub leaving: bool,
@@ -64,6 +67,7 @@ impl Client {
             waiting: 0,
             pending: VecDeque::new(),
             lines,
+            outputs: 0,
             follow,
             leaving: false,
             input_ended: false,

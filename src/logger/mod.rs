@@ -4,24 +4,31 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each, [`clients`] serves those who look on. It decides nothing about programs and
+//! one descriptor each, [`clients`] serves those who look on. [`attach`] serves those who are attached: a
+//! [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
+mod attach;
 mod clear;
 mod clients;
+mod console;
 mod cut;
 mod dress;
+mod escapes;
 mod follow;
 mod hand;
 mod last;
 mod pump;
 mod record;
 mod ring;
+mod screen;
+mod seats;
 mod sink;
 mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -39,10 +46,13 @@ use crate::system::poll::{Interest, Poll, Ready};
 use crate::worker::channel::{Channel, ChannelError, Received};
 use crate::worker::confine::{Allowance, LOGGER, work};
 
+use attach::Attached;
+use console::Console;
 use follow::Client;
 use hand::Hand;
 use record::Record;
 use ring::RING_MAX;
+use seats::Wish;
 use sink::{Sink, Wrote};
 use stream::Stream;
 use tail::Tail;
@@ -105,6 +115,8 @@ enum Timer {
     Unseen(TailId),
     /// A client that was sent away.
     Farewell(u64),
+    /// A viewer that takes nothing.
+    Stalled(u64),
 }
 
 struct Logger {
@@ -116,6 +128,7 @@ struct Logger {
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<TailId, Tail>,
     clients: BTreeMap<u64, Client>,
+    attached: Attached,
     /// Which stream a token of epoll means.
     tokens: BTreeMap<u64, StreamId>,
     timers: BTreeSet<(Moment, Timer)>,
@@ -155,6 +168,7 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         streams: BTreeMap::new(),
         tails: BTreeMap::new(),
         clients: BTreeMap::new(),
+        attached: Attached::default(),
         tokens: BTreeMap::new(),
         timers: BTreeSet::new(),
         buffer: vec![0; BUFFER],
@@ -201,6 +215,8 @@ impl Logger {
             self.moved += self.pump(stream, TURN)?;
         } else if self.clients.contains_key(&ready.token) {
             self.attend_client(ready);
+        } else {
+            self.attend_attached(ready);
         }
         Ok(())
     }
@@ -257,9 +273,10 @@ impl Logger {
                 self.resume(sink)?;
             }
             ToLogger::Close { sink } => self.close_sink(sink)?,
-            ToLogger::Stream { stream, tail, process, channel: _, sink } => {
+            ToLogger::Stream { stream, tail, process, channel, sink } => {
                 let pipe = only(descriptors, "Stream")?;
-                self.tails.entry(tail).or_default().process = process;
+                let known = self.tails.entry(tail).or_default();
+                (known.process, known.channel) = (process, channel);
                 if self.hand.is_none() {
                     return Err(missing("Hand"));
                 }
@@ -277,6 +294,18 @@ impl Logger {
             ToLogger::LastBytes { tail, bytes } => {
                 self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
             }
+            ToLogger::Console { console, process, outputs, input, resumed } => {
+                let input = match input {
+                    Some(kind) => Some((kind, only(descriptors, "Console")?)),
+                    None => None,
+                };
+                self.open_console(console, Console::new(process, outputs, input), resumed);
+            }
+            ToLogger::Attach { console, read_only, share, size } => {
+                let wish = Wish::of(read_only, share);
+                self.take_viewer(console, wish, size, only(descriptors, "Attach")?)?;
+            }
+            ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
             ToLogger::Drain => {
                 self.draining = true;
@@ -388,7 +417,11 @@ impl Logger {
             match timer {
                 Timer::Held(id) => self.expire_held(id)?,
                 Timer::Unseen(id) => self.expire_unseen(id),
-                Timer::Farewell(token) => self.drop_client(token),
+                Timer::Farewell(token) => {
+                    self.drop_client(token);
+                    self.drop_viewer(token);
+                }
+                Timer::Stalled(token) => self.expire_stalled(token),
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use super::hand::{CAPACITY, Hand};
 use super::record::Dress;
 use super::sink::{Sink, Wrote};
 use super::stream::{Found, PIPE_MAX};
+use super::tail::Tail;
 use super::{Logger, LoggerError, STILL, Timer};
 
 /// What is read at once where somebody looks on: a client needs some time to keep up.
@@ -49,7 +50,7 @@ impl Logger {
 
     fn step(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
         let Some(stream) = self.streams.get(&id) else { return Ok(Step::Stop) };
-        let followed = self.tails.get(&stream.tail).is_some_and(|tail| !tail.followers.is_empty());
+        let followed = self.tails.get(&stream.tail).is_some_and(Tail::is_watched);
         let most = most.min(if followed { FOLLOWED_READ } else { CAPACITY });
         let Some(sink_id) = stream.sink else { return self.only_show(id, most) };
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(Step::Stop) };

@@ -3,15 +3,19 @@
 use super::cut;
 use super::ring::Ring;
 use crate::model::time::Moment;
+use crate::protocol::control::Channel;
 
 #[derive(Default)]
 pub struct Tail {
     pub process: String,
+    pub channel: Channel,
     pub ring: Ring,
     /// Nothing has been in it yet: the end of the file may be put there.
     pub used: bool,
     /// The clients that follow it, by their tokens.
     pub followers: Vec<u64>,
+    /// How many are attached: they see everything at once.
+    pub viewers: usize,
     /// The unfinished line that they have not seen yet.
     unseen: Vec<u8>,
     /// When it last grew, and whether a timer runs for it.
@@ -49,6 +53,11 @@ impl Tail {
         let rest = self.unseen.split_off(count);
         let seen = std::mem::replace(&mut self.unseen, rest);
         (!seen.is_empty()).then_some(seen)
+    }
+
+    /// Somebody sees what is written.
+    pub fn is_watched(&self) -> bool {
+        !self.followers.is_empty() || self.viewers > 0
     }
 
     pub fn has_unseen(&self) -> bool {

@@ -49,11 +49,6 @@ impl Verb {
     pub fn is_of_programs(self) -> bool {
         !matches!(self, Self::Reopen | Self::Shutdown | Self::Version)
     }
-
-    /// Whether no method of this version asks for it.
-    pub fn is_of_a_later_version(self) -> bool {
-        matches!(self, Self::Attach)
-    }
 }
 
 impl fmt::Display for Verb {

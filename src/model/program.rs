@@ -72,8 +72,30 @@ pub struct Execution {
     pub on_supervisor_death: OnSupervisorDeath,
     /// It has a pseudo-terminal, to which standard error goes, too.
     pub tty: bool,
+    /// Without a terminal.
+    pub stdin: StdinSource,
     pub stdout: Output,
     pub stderr: ErrorOutput,
+}
+
+/// What a program without a terminal reads as its standard input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StdinSource {
+    /// Nothing.
+    Null,
+    /// What is typed by who attaches to it.
+    Attach,
+}
+
+impl StdinSource {
+    pub const ALL: [Self; 2] = [Self::Null, Self::Attach];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Attach => "attach",
+        }
+    }
 }
 
 /// How it is watched. A change here takes effect without a restart.
@@ -315,6 +337,7 @@ pub mod testing {
                 oom_score_adj: None,
                 on_supervisor_death: OnSupervisorDeath::Stop,
                 tty: false,
+                stdin: StdinSource::Null,
                 stdout: Output::Auto,
                 stderr: ErrorOutput::Own(Output::Auto),
             },

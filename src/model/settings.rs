@@ -112,6 +112,7 @@ pub fn of_program(program: &Program) -> Vec<Entry> {
         entry("oom_score_adj", json!(exec.oom_score_adj)),
         entry("on_supervisor_death", json!(exec.on_supervisor_death)),
         entry("tty", json!(exec.tty)),
+        entry("stdin", json!(exec.stdin.name())),
         entry("stdout", json!(output(&exec.stdout))),
         entry("stderr", json!(error_output(&exec.stderr))),
         entry("autostart", json!(watch.autostart)),

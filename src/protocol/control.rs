@@ -40,6 +40,7 @@ pub enum Method {
     Config,
     Reopen,
     Tail,
+    Attach,
     Clear,
     Events,
     NotifyQueue,
@@ -54,7 +55,7 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Status,
         Self::Details,
         Self::Security,
@@ -68,6 +69,7 @@ impl Method {
         Self::Config,
         Self::Reopen,
         Self::Tail,
+        Self::Attach,
         Self::Clear,
         Self::Events,
         Self::NotifyQueue,
@@ -96,6 +98,7 @@ impl Method {
             Self::Config => "Config",
             Self::Reopen => "Reopen",
             Self::Tail => "Tail",
+            Self::Attach => "Attach",
             Self::Clear => "Clear",
             Self::Events => "Events",
             Self::NotifyQueue => "NotifyQueue",
@@ -122,6 +125,7 @@ impl Method {
             Self::Config => Verb::Config,
             Self::Reopen => Verb::Reopen,
             Self::Tail => Verb::Tail,
+            Self::Attach => Verb::Attach,
             Self::Clear => Verb::Clear,
             Self::NotifyQueue
             | Self::NotifyTest
@@ -449,6 +453,25 @@ pub enum Channel {
     Stderr,
 }
 
+/// Which outputs a tail is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    #[default]
+    Stdout,
+    Stderr,
+    Both,
+}
+
+impl From<Channel> for Channels {
+    fn from(channel: Channel) -> Self {
+        match channel {
+            Channel::Stdout => Self::Stdout,
+            Channel::Stderr => Self::Stderr,
+        }
+    }
+}
+
 /// The most lines a tail can ask for.
 pub const TAIL_LINES_MAX: u32 = 100_000;
 
@@ -457,7 +480,7 @@ pub const TAIL_LINES_MAX: u32 = 100_000;
 pub struct TailCall {
     pub selectors: Vec<String>,
     #[serde(default)]
-    pub channel: Channel,
+    pub channel: Channels,
     /// 0 to [`TAIL_LINES_MAX`]; what is still in memory is given.
     #[serde(default = "ten")]
     pub lines: u32,
@@ -474,8 +497,42 @@ fn ten() -> u32 {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct TailReply {
     pub process: String,
+    pub channel: Channel,
+    /// How many outputs this tail is of.
+    #[serde(default)]
+    pub outputs: u32,
     /// Bytes that are not UTF-8 are replaced (U+FFFD); nothing else is changed: escape before showing.
     pub text: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachCall {
+    /// One process.
+    pub process: String,
+    /// Only looks on.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Types together with all others who share.
+    #[serde(default)]
+    pub share: bool,
+    /// The size of the client's terminal.
+    #[serde(default)]
+    pub rows: Option<u16>,
+    #[serde(default)]
+    pub columns: Option<u16>,
+}
+
+/// The only reply of an `Attach`; the frames of [`super::attach`] follow on the same connection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AttachReply {
+    pub process: String,
+    /// The program has a terminal: keys go to it one by one. Else lines go to its standard input.
+    pub terminal: bool,
+    /// What the client types reaches the program.
+    pub writes: bool,
+    /// Why it does not.
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -810,8 +867,26 @@ method Config(programs: ?[]string, after: ?string) -> (sections: []Section, faul
 # Opens every log file anew.
 method Reopen() -> ()
 
-# The last lines, and with `more` and follow what comes after. The connection ends with the answer.
-method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (process: string, text: string)
+# The last lines, and with `more` and follow what comes after; channel is stdout, stderr or both. `outputs` is
+# of how many outputs there are lines here. The connection ends with the answer.
+method Tail(selectors: []string, channel: ?string, lines: ?int, follow: ?bool) -> (
+  process: string,
+  channel: string,
+  outputs: int,
+  text: string
+)
+
+# Looks on at a running process and types to it. Needs a call with `upgrade`: after the reply both sides go on
+# with frames of a letter, two bytes for the length (big-endian, at most 16384) and that many bytes. From the
+# client: i input, r rows and columns (two bytes each), w draw the screen anew, d leave. To the client: o output
+# of the program, n a sentence for the user, e the end: x the program has ended, l left, c cut off, f nonsense was
+# sent; then a sentence.
+method Attach(process: string, read_only: ?bool, share: ?bool, rows: ?int, columns: ?int) -> (
+  process: string,
+  terminal: bool,
+  writes: bool,
+  reason: ?string
+)
 
 # Empties the log files of these, and what Tail remembers: of one output, or of both. Files that were rotated
 # stay.

@@ -205,6 +205,7 @@ fn every_method_is_described_as_its_types_are() {
             Method::Reload => method::<ReloadCall, ReloadReply>(description, fields, name),
             Method::Add | Method::Remove => method::<ProgramsCall, ProgramsReply>(description, fields, name),
             Method::Tail => method::<TailCall, TailReply>(description, fields, name),
+            Method::Attach => method::<AttachCall, AttachReply>(description, fields, name),
             Method::Clear => method::<ClearCall, ChangeReply>(description, fields, name),
             Method::Events => method::<EventsCall, EventsReply>(description, fields, name),
             Method::NotifyQueue => method::<NoParameters, NotifyQueueReply>(description, fields, name),

@@ -43,6 +43,11 @@ impl Decoder {
         found.is_some()
     }
 
+    /// What has come after the frames that were given out.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.start)
+    }
+
     /// The next whole frame, without its NUL.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attach::Size;
 use super::control::Channel;
 use super::spawner::SinkId;
 
@@ -16,6 +17,21 @@ pub struct StreamId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TailId(pub u64);
+
+/// One life of a process that somebody can attach to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConsoleId(pub u64);
+
+/// Where input for a process goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// To the master of its terminal.
+    Terminal,
+    /// To the pipe that its standard input is.
+    Pipe,
+}
 
 /// Core → logger.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -45,6 +61,13 @@ pub enum ToLogger {
     /// The last bytes of an output, for an alert. Descriptor: the write end of a pipe, non-blocking; the
     /// bytes lie in it when the logger has closed it.
     LastBytes { tail: TailId, bytes: u32 },
+    /// A process that can be attached to runs. Descriptor: where input for it goes, if it takes any; non-blocking.
+    /// `resumed`: another logger has read what it wrote so far.
+    Console { console: ConsoleId, process: String, outputs: Vec<TailId>, input: Option<Input>, resumed: bool },
+    /// Attach this client. Descriptor: its connection.
+    Attach { console: ConsoleId, read_only: bool, share: bool, size: Option<Size> },
+    /// The process has ended, in these words.
+    Exited { console: ConsoleId, how: String },
     /// Empty these files, forget these tails, and say `Cleared`.
     Clear { ticket: u64, tails: Vec<TailId>, sinks: Vec<SinkId> },
     /// Read what is in the pipes, write it, and say `Drained`.

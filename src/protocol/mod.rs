@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alerting;
+pub mod attach;
 pub mod control;
 pub mod frame;
 pub mod logger;

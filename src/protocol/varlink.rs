@@ -1,6 +1,7 @@
 //! The varlink envelope (varlink.org): `{"method": …, "parameters": {…}}` asks,
 //! `{"parameters": {…}, "continues": true}` or `{"error": …, "parameters": {…}}` answers. With `"more":
-//! true` a call may be answered many times, with `"oneway": true` not at all.
+//! true` a call may be answered many times, with `"oneway": true` not at all; with `"upgrade": true` the
+//! connection goes on after the answer with what the method says.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ pub struct Call {
     pub more: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub oneway: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub upgrade: bool,
 }
 
 /// An answer.

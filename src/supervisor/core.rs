@@ -35,13 +35,14 @@ use super::asking::Asking;
 use super::authority;
 use super::clearing::Clearing;
 use super::clones::{Clones, News, Purpose};
+use super::consoles::Consoles;
 use super::control::events::Only;
 use super::control::reloads::Reloads;
 use super::control::waiters::Waiters;
 use super::control::{Control, view};
 use super::journal::Journal;
 use super::manager::ServiceManager;
-use super::output::{Output, Planned};
+use super::output::{Connected, Output};
 use super::reactor::{ClientId, Event, Reactor};
 use super::remains::Remains;
 use super::role::Role;
@@ -67,10 +68,11 @@ pub struct Core {
     pub(super) spawner: Option<SpawnerLink>,
     pub(super) executables: Executables,
     pub(super) output: Output,
-    pub(super) planned: BTreeMap<ProcessId, Vec<Planned>>,
+    pub(super) planned: BTreeMap<ProcessId, Connected>,
     /// The terminals of processes that run. As long as it is open here, a terminal does not end because its
     /// program closes it for a while.
     pub(super) terminals: BTreeMap<ProcessId, Rc<OwnedFd>>,
+    pub(super) consoles: Consoles,
     pub(super) journal: Journal,
     pub(super) alerts: Alerts,
     pub(super) sendmails: Sendmails,
@@ -179,13 +181,16 @@ impl Core {
             News::Unrestricted(why) => self.tell_unrestricted(id, &why),
             News::Executed => {
                 let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
-                for mut planned in self.planned.remove(id).unwrap_or_default() {
-                    if let Some(terminal) = planned.terminal.take() {
-                        self.terminals.insert(id.clone(), terminal);
+                if let Some(Connected { outputs, input }) = self.planned.remove(id) {
+                    for mut planned in outputs {
+                        if let Some(terminal) = planned.terminal.take() {
+                            self.terminals.insert(id.clone(), terminal);
+                        }
+                        for message in self.output.attach(id, &shown, planned) {
+                            self.tell_logger(message);
+                        }
                     }
-                    for message in self.output.attach(id, &shown, planned) {
-                        self.tell_logger(message);
-                    }
+                    self.open_console(id, shown, input);
                 }
                 self.input(id, Input::Executed);
             }
@@ -204,6 +209,7 @@ impl Core {
             }
             News::Exited { status, pidfd } => {
                 self.terminals.remove(id);
+                self.close_console(id, status);
                 let tree = self.fleet.member(id).map_or(KillMode::Tree, |member| member.program.watch.kill_mode);
                 let rest = self.remains.look(id, pidfd, tree, clock::now());
                 self.input(id, Input::Exited { status, rest });

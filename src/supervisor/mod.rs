@@ -3,7 +3,7 @@
 //!
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
-//! [`journal`] (log files and events, for the workers that write them), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
+//! [`journal`] (log files and events, for the workers that write them), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
 //! [`permit`] (what they may say and when), [`manager`] (what a service manager is told), [`control`] (clients), [`authority`] (what they may do), [`orders`]
 //! (signals, reload), [`remember`] (what people ordered), [`ending`] (the way out).
 
@@ -13,6 +13,7 @@ mod authority;
 mod clearing;
 mod clones;
 mod connect;
+mod consoles;
 mod control;
 mod core;
 mod demo;
@@ -229,6 +230,7 @@ fn supervise(
         output: output::Output::default(),
         planned: BTreeMap::new(),
         terminals: BTreeMap::new(),
+        consoles: consoles::Consoles::default(),
         journal: journal::Journal::new(account::host_name()),
         alerts: alerts::Alerts::new(alerts::run_mark(), secrets),
         sendmails: sendmail::Sendmails::default(),

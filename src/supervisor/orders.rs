@@ -228,7 +228,7 @@ impl Core {
         self.carry_out(orders);
         self.keep_will();
         let messages = {
-            let starting = self.planned.values().flatten().filter_map(|planned| planned.sink);
+            let starting = self.planned.values().flat_map(|life| &life.outputs).filter_map(|planned| planned.sink);
             self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
         };
         for message in messages {

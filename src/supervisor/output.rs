@@ -16,11 +16,12 @@ use crate::model::program::Program;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::logger::{ConsoleId, SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
 use crate::system::{block, stdio};
 use crate::worker::channel::Passed;
 
+use super::consoles::ProgramInput;
 use super::spec;
 
 /// Log files in root's directories: readable for the program's group.
@@ -71,6 +72,13 @@ pub struct Planned {
     pub terminal: Option<Rc<OwnedFd>>,
 }
 
+/// What a process that is about to start is connected to.
+pub struct Connected {
+    pub outputs: Vec<Planned>,
+    /// Where what is typed for it goes.
+    pub input: Option<ProgramInput>,
+}
+
 /// What is to be done about a full log file.
 pub enum Rotation {
     Do(FilesSpec),
@@ -115,6 +123,11 @@ impl Output {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// The number of another console.
+    pub fn console(&mut self) -> ConsoleId {
+        ConsoleId(self.number())
     }
 
     /// The file that an output of a process goes to; `None` is nowhere.

@@ -133,6 +133,9 @@ impl Permits {
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
             | ToLogger::LastBytes { .. }
+            | ToLogger::Console { .. }
+            | ToLogger::Attach { .. }
+            | ToLogger::Exited { .. }
             | ToLogger::Tail { .. } => {}
         }
     }

@@ -148,7 +148,7 @@ impl Core {
     }
 
     fn equip_logger(&mut self) {
-        for message in self.output.everything() {
+        for message in self.output.everything().into_iter().chain(self.consoles.everything()) {
             self.tell_logger(message);
         }
         // A shutdown that waits for the last output waits for this logger's.

@@ -12,8 +12,8 @@ use nix::unistd::{Gid as NixGid, Uid as NixUid, fchown};
 use super::stdio;
 use crate::model::id::{Gid, Uid};
 
-/// Until somebody attaches who knows better.
-static SIZE: libc::winsize = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+/// Rows and columns, until somebody attaches who knows better.
+const SIZE: (u16, u16) = (24, 80);
 
 pub struct Pty {
     /// What is written to the terminal is read here, without waiting.
@@ -34,10 +34,32 @@ pub fn open() -> io::Result<Pty> {
     // SAFETY: TIOCGPTPEER takes an integer.
     let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
     let slave = stdio::adopt(Errno::result(slave)?);
-    // SAFETY: TIOCSWINSZ reads one winsize, which `SIZE` is.
-    let result = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSWINSZ, &raw const SIZE) };
-    Errno::result(result)?;
+    set_size(&slave, SIZE.0, SIZE.1)?;
     Ok(Pty { master: master.into(), slave })
+}
+
+/// Rows and columns of a terminal, by either end of it.
+///
+/// # Errors
+/// ENOTTY.
+pub fn size(terminal: impl AsFd) -> io::Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize, which `size` is for the whole call.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    Errno::result(result)?;
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// Gives a terminal another size, by either end of it: the kernel tells the program with SIGWINCH.
+///
+/// # Errors
+/// ENOTTY.
+pub fn set_size(terminal: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize, which `size` is for the whole call.
+    let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(result)?;
+    Ok(())
 }
 
 /// Makes the terminal the controlling one of the calling process, which leads a session without one.
@@ -76,6 +98,8 @@ mod tests {
     fn what_is_written_to_a_terminal_arrives_and_then_it_ends() {
         let Pty { master, slave } = open().expect("a terminal");
         assert_eq!(super::super::terminal::columns(slave.as_fd()), Some(80));
+        set_size(&master, 50, 132).expect("another size");
+        assert_eq!(size(&slave).expect("a size"), (50, 132));
         let (mut master, mut slave) = (std::fs::File::from(master), std::fs::File::from(slave));
         slave.write_all(b"hello\n").expect("writes");
         drop(slave);

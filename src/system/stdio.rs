@@ -136,6 +136,16 @@ pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// The same for input: the read end blocks, the write end does not.
+///
+/// # Errors
+/// EMFILE, ENFILE.
+pub fn input_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    set_nonblocking(&write, true)?;
+    Ok((read, write))
+}
+
 /// Lets a pipe hold up to this many bytes before its writer waits.
 ///
 /// # Errors

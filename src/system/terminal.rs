@@ -57,6 +57,30 @@ impl Drop for Keys {
     }
 }
 
+/// Standard input gives every byte as it is typed and standard output takes every byte as it is, until this is
+/// dropped: the terminal of a program at the other end does what there is to do.
+pub struct Raw(nix::sys::termios::Termios);
+
+impl Raw {
+    /// # Errors
+    /// Standard input is no terminal, or gone.
+    pub fn make() -> io::Result<Self> {
+        use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut settings = before.clone();
+        cfmakeraw(&mut settings);
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &settings)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // What the terminal has answered to questions of the program is nobody's input any more.
+        let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSAFLUSH, &self.0);
+    }
+}
+
 /// The columns of the terminal, if it is one and knows.
 pub fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
     size(terminal).map(|(columns, _)| columns)
@@ -179,12 +203,25 @@ impl Drop for Signals {
 /// # Errors
 /// As poll(2).
 pub fn wait_for_any(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+    wait_for_any_or_room(descriptors, None, limit)
+}
+
+/// The same, and also until this one takes bytes, which is the last answer.
+///
+/// # Errors
+/// As poll(2).
+pub fn wait_for_any_or_room(
+    descriptors: &[BorrowedFd<'_>],
+    room: Option<BorrowedFd<'_>>,
+    limit: Option<Duration>,
+) -> io::Result<Vec<bool>> {
     let round_up =
         |limit: Duration| PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     let mut polled: Vec<PollFd<'_>> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    polled.extend(room.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
     match poll(&mut polled, limit.map_or(PollTimeout::NONE, round_up)) {
         Ok(_) => Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
-        Err(Errno::EINTR) => Ok(vec![false; descriptors.len()]),
+        Err(Errno::EINTR) => Ok(vec![false; polled.len()]),
         Err(errno) => Err(errno.into()),
     }
 }

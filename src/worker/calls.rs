@@ -7,7 +7,7 @@
 use crate::system::sandbox::{Call, Calls, When};
 
 pub static LOGGER: Calls =
-    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, HAND, CLIENTS, NO_WAIT], fatal: NEVER, unknown: UNKNOWN };
+    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, HAND, CLIENTS, ATTACHED], fatal: NEVER, unknown: UNKNOWN };
 pub static NOTIFIER: Calls = Calls {
     allowed: &[COMMON, LOOP, FILES, CLIENTS, THREADS, NETWORK, NAMES, DIRECTORIES],
     fatal: NEVER,
@@ -97,8 +97,10 @@ const HAND: &[Call] = &[
 const CLIENTS: &[Call] =
     &[Call::always(libc::SYS_recvfrom, "what the other end says"), Call::always(libc::SYS_sendto, "what it is told")];
 
-const NO_WAIT: &[Call] =
-    &[Call::when(libc::SYS_ioctl, When::OneOf(1, &[libc::FIONBIO]), "a client is never waited for")];
+/// A client is never waited for; the size of a program's terminal is that of whoever is attached to it.
+const OF_CLIENTS_AND_MASTERS: &[u64] = &[libc::FIONBIO, libc::TIOCGWINSZ, libc::TIOCSWINSZ];
+const ATTACHED: &[Call] =
+    &[Call::when(libc::SYS_ioctl, When::OneOf(1, OF_CLIENTS_AND_MASTERS), "clients, the size of a program's terminal")];
 
 /// What may be asked of a terminal: nothing that types into it (TIOCSTI) or pastes (TIOCLINUX).
 const OF_A_TERMINAL: &[u64] = &[

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -78,7 +79,8 @@ impl Terminal {
         drop(command);
         drop(pty.slave);
         let master = File::from(pty.master);
-        let shown = Shown { parser: vt100::Parser::new(rows, columns, 1000), bytes: Vec::new(), ended: false };
+        let shown =
+            Shown { parser: vt100::Parser::new(number(rows), number(columns), 1000), bytes: Vec::new(), ended: false };
         let shared = Arc::new((Mutex::new(shown), Condvar::new()));
         let (stop, stopped) = UnixStream::pair().expect("a pair");
         let reader = {
@@ -123,6 +125,23 @@ impl Terminal {
     /// The place in what was written: what comes after it is new.
     pub fn mark(&self) -> usize {
         self.shown().bytes.len()
+    }
+
+    /// What programs switch on and a prompt does not want.
+    pub fn modes(&self) -> String {
+        let shown = self.shown();
+        let screen = shown.parser.screen();
+        let modes = [
+            ("alternate", screen.alternate_screen()),
+            ("mouse", screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None),
+            ("pasting", screen.bracketed_paste()),
+            ("cursor-keys", screen.application_cursor()),
+            ("keypad", screen.application_keypad()),
+            ("hidden", screen.hide_cursor()),
+            ("bold", screen.bold()),
+            ("colour", screen.fgcolor() != vt100::Color::Default),
+        ];
+        modes.iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name} ")).collect()
     }
 
     /// The column of the cursor.
@@ -181,7 +200,7 @@ impl Terminal {
     }
 
     pub fn resize(&self, rows: u16, columns: u16) {
-        self.shown().parser.screen_mut().set_size(rows, columns);
+        self.shown().parser.screen_mut().set_size(number(rows), number(columns));
         let size = size(rows, columns);
         // SAFETY: TIOCSWINSZ reads one winsize, which `size` is for the whole call.
         let result = unsafe { libc::ioctl(self.master().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
@@ -278,6 +297,10 @@ fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
 
 fn size(rows: u16, columns: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+fn number(size: u16) -> NonZeroU16 {
+    NonZeroU16::new(size).expect("a terminal is not empty")
 }
 
 fn set_close_on_exec(descriptor: &OwnedFd) {

@@ -138,7 +138,7 @@ const ALLOW: Section = Section {
         row(
             &[("verbs", "[\"status\", \"tail\", \"restart\"]")],
             "required",
-            "what they may do: `status`, `start`, `stop`, `restart`, `signal`, `tail`, `clear`, `notify`, `config`, `reload`, `reopen`, \
+            "what they may do: `status`, `start`, `stop`, `restart`, `signal`, `tail`, `attach`, `clear`, `notify`, `config`, `reload`, `reopen`, \
          `shutdown`, `version`",
         ),
     ],

@@ -63,6 +63,11 @@ pub const PROGRAMS: Section = Section {
             "a pseudo-terminal (80x24, `TERM` vt220) as standard input, output and error; all output \
                       goes to `stdout`, lines end in `\\r\\n`",
         ),
+        row(
+            &[("stdin", "\"null\"")],
+            "`\"null\"`",
+            "standard input of a program without `tty`: nothing, or `\"attach\"`: the lines that are typed at `attach`",
+        ),
         row(&[("log_maxbytes", "\"50MB\""), ("log_backups", "10")], "`\"50MB\"`, 10", "rotation; 0 bytes: never"),
         row(
             &[("log_timestamps", "false"), ("strip_ansi", "false")],

@@ -209,7 +209,7 @@ fn rule(whom: &str, name: &str) -> Block {
     let mut block = Block::table("[[control.allow]]");
     block.set(whom, strings([name]));
     block.set("programs", "[\"*\"]");
-    let verbs = Verb::ALL.iter().filter(|verb| !verb.is_of_a_later_version()).map(|verb| verb.name());
+    let verbs = Verb::ALL.iter().map(|verb| verb.name());
     block.set("verbs", strings(verbs));
     block
 }

@@ -15,11 +15,11 @@ use crate::policy::lifecycle::Input;
 use crate::policy::permission::{Missing, Peer, Target};
 use crate::policy::selector::{self, Unselected};
 use crate::protocol::control::{
-    ChangeCall, ChangeReply, ChangeResult, ClearCall, INTERFACE, Method, NoParameters, Outcome, Refusal, SignalCall,
-    StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
+    AttachCall, ChangeCall, ChangeReply, ChangeResult, Channel, Channels, ClearCall, INTERFACE, Method, NoParameters,
+    Outcome, Refusal, SignalCall, StatusCall, StatusReply, TAIL_LINES_MAX, TailCall, VersionReply,
 };
-use crate::protocol::logger::ToLogger;
-use crate::protocol::varlink::{LongReply, Reply};
+use crate::protocol::logger::{TailId, ToLogger};
+use crate::protocol::varlink::{Call, LongReply, Reply};
 use crate::supervisor::authority;
 use crate::supervisor::core::Core;
 use crate::supervisor::reactor::ClientId;
@@ -44,7 +44,7 @@ pub fn handle(core: &mut Core, request: Request) {
     let answer = core.rules.admit(&caller.peer).map_err(not_permitted).and_then(|()| {
         match call.method.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
             Some(name) => match Method::ALL.into_iter().find(|method| method.name() == name) {
-                Some(method) => dispatch(core, &caller, method, call.parameters, call.more),
+                Some(method) => dispatch(core, &caller, method, call),
                 None => Err(Refusal::MethodNotFound { method: call.method }),
             },
             None => service::call(core, &caller.peer, &call.method, call.parameters).map(Some),
@@ -64,7 +64,8 @@ pub fn handle(core: &mut Core, request: Request) {
     }
 }
 
-fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value, more: bool) -> Answer {
+fn dispatch(core: &mut Core, caller: &Caller, method: Method, call: Call) -> Answer {
+    let Call { parameters, more, upgrade, .. } = call;
     if !method.verb().is_of_programs() {
         core.rules.judge(&caller.peer, method.verb(), Target::All).map_err(not_permitted)?;
     }
@@ -86,6 +87,7 @@ fn dispatch(core: &mut Core, caller: &Caller, method: Method, parameters: Value,
             Ok(Some(Reply::done(NoParameters {})))
         }
         Method::Tail => tail(core, caller, &read(parameters)?, more),
+        Method::Attach => attach(core, caller, &read(parameters)?, upgrade),
         Method::Clear => clear(core, caller, &read(parameters)?),
         Method::Events => events::answer(core, caller, &read(parameters)?, more),
         Method::NotifyQueue
@@ -292,11 +294,48 @@ fn tail(core: &mut Core, caller: &Caller, call: &TailCall, more: bool) -> Answer
         return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
     }
     let ids = select(core, caller, Verb::Tail, &call.selectors)?;
-    if ids.len() > 1 && !more {
-        return Err(invalid("selectors", "several processes need a call with `more`"));
+    let mut tails: Vec<TailId> = Vec::new();
+    for id in &ids {
+        for channel in channels(core, id, call.channel) {
+            tails.push(core.output.tail(id, *channel));
+        }
     }
-    let tails = ids.iter().map(|id| core.output.tail(id, call.channel)).collect();
+    if tails.len() > 1 && !more {
+        return Err(invalid("selectors", "several outputs need a call with `more`"));
+    }
     let message = ToLogger::Tail { tails, lines: call.lines, follow: call.follow };
     core.hand_to_logger(caller.client, message).map_err(|message| Refusal::Failed { message })?;
+    Ok(None)
+}
+
+/// The outputs of a process that are meant.
+fn channels(core: &Core, id: &ProcessId, which: Channels) -> &'static [Channel] {
+    let has_one = core.fleet.member(id).is_some_and(|member| details::has_one_output(&member.program));
+    match which {
+        Channels::Both if !has_one => &[Channel::Stdout, Channel::Stderr],
+        Channels::Both | Channels::Stdout => &[Channel::Stdout],
+        Channels::Stderr => &[Channel::Stderr],
+    }
+}
+
+fn attach(core: &mut Core, caller: &Caller, call: &AttachCall, upgrade: bool) -> Answer {
+    if !upgrade {
+        return Err(invalid("upgrade", "the connection goes on with frames: Attach needs a call with `upgrade`"));
+    }
+    if core.control.has_unread(caller.client) {
+        return Err(Refusal::Busy { message: "read the earlier answers first".to_owned() });
+    }
+    let ids = select(core, caller, Verb::Attach, std::slice::from_ref(&call.process))?;
+    let [id] = ids.as_slice() else {
+        let names: Vec<String> =
+            ids.iter().filter_map(|id| core.fleet.member(id).map(|member| member.shown(id))).take(5).collect();
+        let more = if ids.len() > names.len() { ", …" } else { "" };
+        let message = match names.as_slice() {
+            [] => "it names no process that you see".to_owned(),
+            names => format!("attach takes one process, and this names {}{more}", names.join(", ")),
+        };
+        return Err(invalid("process", message));
+    };
+    core.attach(caller.client, id, call)?;
     Ok(None)
 }

@@ -68,7 +68,7 @@ fn details(core: &Core, caller: &Caller, id: &ProcessId, member: &Member) -> Pro
 }
 
 /// Both outputs go the same way: as configured, or since a terminal has no other.
-fn has_one_output(program: &Program) -> bool {
+pub(super) fn has_one_output(program: &Program) -> bool {
     program.exec.tty || matches!(program.exec.stderr, ErrorOutput::Stdout)
 }
 
