@@ -82,7 +82,7 @@ pub struct AttachCall {
     pub columns: Option<u16>,
 }
 
-/// The only reply of an `Attach`; the frames of [`super::attach`] follow on the same connection.
+/// The only reply of an `Attach`; the frames of [`crate::protocol::attach`] follow on the same connection.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AttachReply {
     pub process: String,
