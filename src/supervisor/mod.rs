@@ -264,7 +264,7 @@ fn supervise(
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
         core.record(Kind::ConfigRejected, Facts::message(words));
     }
-    if let Some(words) = no_outlet.filter(|_| core.config.programs.iter().any(|program| spec::uses_console(program))) {
+    if let Some(words) = no_outlet.filter(|_| core.config.programs.iter().any(spec::uses_console)) {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
         core.record(Kind::OutputDropped, Facts::message(words));
     }
