@@ -97,6 +97,7 @@ fn shell() {
     terminal.resize(30, 100);
     terminal.line("stty size");
     terminal.wait_for("30 100");
+    terminal.wait_for_last("prompt>");
     terminal.keys("echo half");
     terminal.wait_for_last("prompt> echo half");
     detach(&mut terminal, "sh");

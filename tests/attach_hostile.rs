@@ -248,6 +248,7 @@ fn hostile_program() {
     ));
     std::fs::write(supervisor.path("noise.py"), script).expect("a program");
     supervisor.launch();
+    supervisor.wait_for_state("noise", "RUNNING");
     let before = logger(&supervisor);
     let mut attached = attach(&supervisor, &json!({ "process": "noise", "rows": 10, "columns": 20 }));
     attached.wait_for("at last");

@@ -366,7 +366,7 @@ fn dry_run() {
     let changes = json!([{ "program": "b", "keys": ["env.A"] }, { "program": "d", "keys": ["priority"] }]);
     assert_eq!(supervisor.call("Reload", json!({ "dry_run": true }))["parameters"]["changes"], changes);
     let told = supervisor.ctl(&["reload", "--dry-run"]);
-    assert_eq!((told.code, told.stdout.as_str()), (0, "c: available\nb: changed\nd: changed\na: disappeared\n"));
+    assert_eq!((told.code, told.stdout.as_str()), (0, "a: disappeared\nb: changed\nc: available\nd: changed\n"));
     let pids = |all: &[Value]| {
         all.iter().map(|process| (process["process"].clone(), process["pid"].clone())).collect::<Vec<_>>()
     };

@@ -380,7 +380,7 @@ fn hints() {
     let terminal = on(&supervisor, &[], 80, true);
     terminal.prompt();
     terminal.keys("tail ");
-    terminal.wait_for_last("taskmaster> tail SEL [stdout|stderr]");
+    terminal.wait_for_last("taskmaster> tail SEL…");
     terminal.keys(CTRL_C);
     terminal.wait_until("another prompt", |screen| screen.trim_end().ends_with("taskmaster>"));
     terminal.line("pid web");

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::fault::Failure;
-use super::run::pretty;
 use super::screen::Screen;
+use super::session::pretty;
 use crate::model::text::escaped_line;
 use crate::system::account;
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::client::{Client, ClientError};
 use super::fault::Failure;
-use super::run::{Session, pretty};
 use super::screen::{Paint, Screen};
 use super::security::{broken, limit};
+use super::session::{Session, pretty};
 use super::show::{cut, how, local_time, uptime};
 use super::{stream, zone};
 use crate::model::event::Event;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, ClientError};
 use super::fault::Failure;
-use super::run::Session;
 use super::screen::{Drawn, Screen};
+use super::session::Session;
 use super::{frame, zone};
 use crate::model::event::Event;
 use crate::protocol::control::{EventsCall, EventsReply, Method, Process, Refusal, StatusCall, StatusReply};

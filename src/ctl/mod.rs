@@ -2,7 +2,7 @@
 //! it asks the supervisor and shows the answers.
 //!
 //! `command` is the table of commands with its `examples`, `usage` what is said of words that are none; `connect` and
-//! `client` carry a call; `run` carries out one command with `order` (what is waited for), `reload`, `live` (`status --watch`, drawn
+//! `client` carry a call, `session` has both; `run` carries out one command with `order` (what is waited for), `reload`, `live` (`status --watch`, drawn
 //! by `frame`), `attach` (with its `window` and `keys`) and `detail`, and `show`, `security`, `results`, `stream`, `notify`, `config`, `check` and `grid` for what is
 //! printed; `shell`, `complete`, `history` and `watch` are the shell; `suggest` is for the completions of other shells;
 //! `zone` is the time of day where the user is; `import` translates other supervisors' configurations.
@@ -31,6 +31,7 @@ mod results;
 mod run;
 mod screen;
 mod security;
+mod session;
 mod shell;
 mod show;
 mod stream;
@@ -47,8 +48,8 @@ use std::process::ExitCode;
 use command::{CommandLine, ShellAction};
 use connect::{Connector, Surroundings};
 use fault::Failure;
-use run::Session;
 use screen::Screen;
+use session::Session;
 
 use crate::system::terminal::Interrupts;
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::client::{ClientError, understood};
 use super::fault::Failure;
 use super::grid::grid;
-use super::run::{Session, pretty};
 use super::screen::Screen;
+use super::session::{Session, pretty};
 use super::{config, results};
 use crate::model::text::escaped;
 use crate::protocol::control::{

@@ -4,41 +4,23 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::client::{Client, ClientError, understood};
+use super::client::{ClientError, understood};
 use super::command::{self, Action};
 use super::connect::Connector;
 use super::fault::{Failure, ParseFault};
 use super::reload::Word;
 use super::results::{self, Order};
 use super::screen::Screen;
+use super::session::{Session, pretty};
 use super::{attach, check, config, detail, import, live, notify, order, reload, security, show, stream, zone};
 use crate::model::state::State;
-use crate::model::text::{escaped, json_escaped};
+use crate::model::text::escaped;
 use crate::protocol::control::{
-    ChangeReply, Channel, ClearCall, Method, NoParameters, Process, Refusal, SignalCall, StatusCall, StatusReply,
-    VersionReply,
+    ChangeReply, Channel, ClearCall, Method, NoParameters, Refusal, SignalCall, StatusReply, VersionReply,
 };
-use crate::system::terminal::Interrupts;
-
-/// What every command needs.
-pub struct Session<'a> {
-    pub connector: &'a Connector,
-    pub interrupts: Option<&'a Interrupts>,
-    pub json: bool,
-    pub in_shell: bool,
-}
 
 impl Session<'_> {
-    pub fn client(&self) -> Result<Client<'_>, ClientError> {
-        Ok(Client::new(self.connector.connect()?, self.interrupts))
-    }
-
-    pub fn ask(&self, method: Method, parameters: &impl Serialize) -> Result<Value, ClientError> {
-        self.client()?.call_raw(method, parameters)
-    }
-
     /// Carries out one command; its exit code.
     pub fn run(&self, action: &Action, screen: &mut Screen) -> Result<u8, Failure> {
         match action {
@@ -79,14 +61,6 @@ impl Session<'_> {
             Action::Help { command } => self.help(command.as_deref(), screen),
             Action::Shutdown => self.shutdown(screen),
         }
-    }
-
-    pub fn processes(&self, selectors: &[String]) -> Result<Vec<Process>, ClientError> {
-        Ok(self.status_of(selectors)?.processes)
-    }
-
-    fn status_of(&self, selectors: &[String]) -> Result<StatusReply, ClientError> {
-        self.client()?.call(Method::Status, &StatusCall { selectors: selectors.to_vec() })
     }
 
     fn status(&self, selectors: &[String], detail: bool, screen: &mut Screen) -> Result<u8, Failure> {
@@ -228,13 +202,6 @@ impl Session<'_> {
         }
         Ok(0)
     }
-}
-
-/// JSON with two spaces of indent, safe to show.
-pub fn pretty(value: &impl Serialize) -> String {
-    // Our own types and JSON values have string keys only: serialising cannot fail.
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    format!("{}\n", json_escaped(&text))
 }
 
 #[cfg(test)]

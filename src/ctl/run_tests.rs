@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::*;
+use crate::ctl::connect::Connector;
 use crate::ctl::show::tests::process;
-use crate::protocol::control::{ChangeResult, Channel, EventsReply, Outcome, TailReply};
+use crate::protocol::control::{ChangeResult, Channel, EventsReply, Outcome, Process, TailReply};
 use crate::protocol::frame::{CALL_MAX, Decoder, encode};
 use crate::protocol::varlink::{Call, Reply};
 

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 
 use super::command::{Since, Tail};
 use super::fault::Failure;
-use super::run::Session;
 use super::screen::{Paint, Screen};
+use super::session::Session;
 use super::show::cut;
 use super::zone;
 use crate::alert::line;

@@ -11,8 +11,6 @@ mod readme;
 
 use std::path::{Path, PathBuf};
 
-use crate::protocol::control::DESCRIPTION;
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -21,7 +19,6 @@ fn root() -> &'static Path {
 fn all() -> Vec<(PathBuf, String)> {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
     [
-        ("etc/io.taskmaster.Control.varlink", DESCRIPTION.to_owned()),
         ("etc/man/taskmasterd.8", pages::taskmasterd()),
         ("etc/man/taskmasterctl.1", pages::taskmasterctl()),
         ("etc/man/taskmaster.toml.5", pages::configuration()),

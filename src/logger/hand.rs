@@ -94,6 +94,11 @@ impl Hand {
         self.block.take(pipe, most)
     }
 
+    /// For how many bytes more there is room.
+    pub const fn room(&self) -> usize {
+        self.block.room()
+    }
+
     /// Takes bytes that are in our own memory already.
     ///
     /// # Errors

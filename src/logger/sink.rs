@@ -268,7 +268,8 @@ impl Sink {
 
     /// Empties the file, but for the unfinished line at its end: that is in hand meanwhile.
     fn empty(&mut self, hand: &mut Hand) -> io::Result<()> {
-        let unfinished = self.movable(&self.file, self.size, EMPTY_KEEPS_MAX).map_or(0, |start| self.size - start);
+        let most = EMPTY_KEEPS_MAX.min(hand.room() as u64);
+        let unfinished = self.movable(&self.file, self.size, most).map_or(0, |start| self.size - start);
         let mut line = vec![0; usize::try_from(unfinished).unwrap_or(0)];
         self.file.read_exact_at(&mut line, self.size - unfinished)?;
         hand.note(&Record::Emptying { sink: self.id, file: self.identity, size: self.size })?;

@@ -102,7 +102,7 @@ impl Stream {
         let found = if self.is_pipe {
             found(|| hand.take(&self.pipe, most))
         } else {
-            match self.read_terminal(most) {
+            match self.read_terminal(most.min(hand.room())) {
                 Found::Bytes(count) => {
                     let taken = hand.add(&self.looked[..count]);
                     self.looked.drain(..count);

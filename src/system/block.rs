@@ -17,7 +17,9 @@ use nix::fcntl::{FcntlArg, SealFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-/// How many bytes a block holds.
+use super::limits;
+
+/// How many bytes a block holds, where files may have so many (RLIMIT_FSIZE).
 pub const CAPACITY: usize = 256 << 10;
 /// The record's length; it lies at the very beginning.
 pub const RECORD: usize = 128;
@@ -27,11 +29,15 @@ const START: usize = 4096;
 /// New memory for a block, whose length nobody can change.
 ///
 /// # Errors
-/// ENOMEM, EMFILE.
+/// ENOMEM, EMFILE; EFBIG when RLIMIT_FSIZE leaves no room for bytes.
 pub fn memory() -> io::Result<OwnedFd> {
     let memory = memfd_create(c"in hand", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(memory);
-    file.set_len((START + CAPACITY) as u64)?;
+    let length = limits::file_bytes()?.min((START + CAPACITY) as u64);
+    if length <= START as u64 {
+        return Err(Errno::EFBIG.into());
+    }
+    file.set_len(length)?;
     file.seek(SeekFrom::Start(START as u64))?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
     Ok(file.into())
@@ -41,6 +47,8 @@ pub fn memory() -> io::Result<OwnedFd> {
 pub struct Block {
     memory: File,
     map: NonNull<u8>,
+    /// How many bytes there is room for.
+    capacity: usize,
     length: usize,
 }
 
@@ -52,15 +60,14 @@ impl Block {
     pub fn new(memory: OwnedFd) -> io::Result<Self> {
         let mut memory = File::from(memory);
         let sealed = SealFlag::from_bits_retain(fcntl(&memory, FcntlArg::F_GET_SEALS)?);
-        let whole = NonZeroUsize::new(START + CAPACITY).ok_or(Errno::EINVAL)?;
-        if !sealed.contains(SealFlag::F_SEAL_SHRINK) || memory.metadata()?.len() != whole.get() as u64 {
-            return Err(Errno::EINVAL.into());
-        }
+        let whole = usize::try_from(memory.metadata()?.len()).ok().and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
+        let capacity = whole.get().checked_sub(START).filter(|capacity| (1..=CAPACITY).contains(capacity));
+        let capacity = capacity.filter(|_| sealed.contains(SealFlag::F_SEAL_SHRINK)).ok_or(Errno::EINVAL)?;
         let end = memory.stream_position()?;
-        let length = usize::try_from(end).unwrap_or(0).saturating_sub(START).min(CAPACITY);
+        let length = usize::try_from(end).unwrap_or(0).saturating_sub(START).min(capacity);
         // SAFETY: a new mapping of a file that cannot become shorter; it lives as long as this value.
         let map = unsafe { mmap(None, whole, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &memory, 0)? };
-        Ok(Self { memory, map: map.cast(), length })
+        Ok(Self { memory, map: map.cast(), capacity, length })
     }
 
     /// What is in hand.
@@ -72,14 +79,19 @@ impl Block {
         unsafe { std::slice::from_raw_parts(start.as_ptr(), self.length) }
     }
 
+    /// For how many bytes more there is room.
+    pub const fn room(&self) -> usize {
+        self.capacity - self.length
+    }
+
     /// Takes up to `most` bytes more out of a pipe, as far as there is room. 0: all write ends are closed.
     ///
     /// # Errors
     /// WouldBlock when the pipe is empty.
     pub fn take(&mut self, pipe: impl AsFd, most: usize) -> io::Result<usize> {
-        let most = most.min(CAPACITY - self.length);
+        let most = most.min(self.room());
         let count = splice(pipe, None, &self.memory, None, most, SpliceFFlags::SPLICE_F_NONBLOCK)?;
-        self.length = (self.length + count).min(CAPACITY);
+        self.length = (self.length + count).min(self.capacity);
         Ok(count)
     }
 
@@ -88,7 +100,7 @@ impl Block {
     /// # Errors
     /// EPERM: no room.
     pub fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > CAPACITY - self.length {
+        if bytes.len() > self.room() {
             return Err(Errno::EPERM.into());
         }
         self.memory.write_all(bytes)?;
@@ -124,7 +136,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: made by `new` with this length; no slice of it outlives `self`.
-        let _ = unsafe { munmap(self.map.cast(), START + CAPACITY) };
+        let _ = unsafe { munmap(self.map.cast(), START + self.capacity) };
     }
 }
 

@@ -74,6 +74,14 @@ pub fn descriptors_at_most(wanted: u64) -> io::Result<u64> {
     Ok(wanted.min(hard))
 }
 
+/// The bytes that a file, memory with a descriptor too, may have now; `u64::MAX` where there is no limit.
+///
+/// # Errors
+/// None that a correct program meets.
+pub fn file_bytes() -> io::Result<u64> {
+    Ok(getrlimit(NixResource::RLIMIT_FSIZE)?.0)
+}
+
 /// The bytes that a file may grow to when `wanted` would do: no more than the hard limit allows.
 ///
 /// # Errors

@@ -34,8 +34,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::fault::Failure;
-use super::run::pretty;
 use super::screen::Screen;
+use super::session::pretty;
 use crate::model::text::escaped;
 use crate::system::account;
 

@@ -12,10 +12,11 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::model::event::Facts;
+use crate::model::boundary::{Check, Grant, Live, Settings};
+use crate::model::event::{Event, Facts};
 use crate::protocol::alerting::{
-    AlertChannel, MessageReport, NotifyCountReply, NotifyIdsCall, NotifyQueueReply, NotifyTestCall, NotifyTestReply,
-    Silence, SilenceCall, SilenceReply, SilencesReply, TestResult, UnsilenceCall,
+    AlertChannel, ChannelProblem, MessageReport, NotifyCountReply, NotifyIdsCall, NotifyQueueReply, NotifyTestCall,
+    NotifyTestReply, Silence, SilenceCall, SilenceReply, SilencesReply, TestResult, UnsilenceCall,
 };
 use crate::protocol::varlink::SERVICE_DESCRIPTION;
 
