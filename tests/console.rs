@@ -54,7 +54,9 @@ fn unread() {
             + &program("quiet", "exec sleep 1000", "")),
     );
     let given = write.try_clone().expect("a descriptor");
-    supervisor.launch_with(|command| drop(command.stdout(Stdio::from(given))));
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(given));
+    });
     let dropped = |count: usize| {
         let is = |event: &&serde_json::Value| event["kind"] == "output.dropped";
         supervisor.event_log().iter().filter(is).nth(count - 1).cloned()
@@ -94,7 +96,9 @@ fn socket() {
         "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done",
         "stdout = \"console\"",
     ));
-    supervisor.launch_with(|command| drop(command.stdout(Stdio::from(OwnedFd::from(theirs)))));
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(OwnedFd::from(theirs)));
+    });
     supervisor.wait_for_state("count", "RUNNING");
     let pid = supervisor.pid_of("count");
     for _ in 0..3 {
