@@ -17,6 +17,7 @@ mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
+mod console;
 mod control;
 mod demo;
 mod failures;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Trial> {
         authority::trials(),
         check::trials(),
         completions::trials(),
+        console::trials(),
         control::trials(),
         demo::trials(),
         failures::trials(),

@@ -85,6 +85,8 @@ pub fn optional_path(item: Item<'_>) -> Option<(String, bool)> {
 #[derive(Clone)]
 pub enum Target {
     Auto,
+    /// The supervisor's own standard output.
+    Console,
     Discard,
     /// Standard error only: where standard output goes.
     Stdout,
@@ -92,13 +94,13 @@ pub enum Target {
 }
 
 pub fn stdout(item: Item<'_>) -> Option<Target> {
-    target(item, "\"auto\", \"discard\" or an absolute path")
+    target(item, "\"auto\", \"console\", \"discard\" or an absolute path")
 }
 
 pub fn stderr(item: Item<'_>) -> Option<Target> {
     match item.value {
         DeValue::String(text) if text == "stdout" => Some(Target::Stdout),
-        _ => target(item, "\"stdout\", \"auto\", \"discard\" or an absolute path"),
+        _ => target(item, "\"stdout\", \"auto\", \"console\", \"discard\" or an absolute path"),
     }
 }
 
@@ -108,8 +110,7 @@ fn target(item: Item<'_>, what: &str) -> Option<Target> {
         "auto" => Some(Target::Auto),
         // The logger would try to rotate a device.
         "discard" | "/dev/null" => Some(Target::Discard),
-        "console" => item
-            .refuse_with("\"console\" is not in this version of Taskmaster", format!("{} is {what}", shown(item.key))),
+        "console" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Some(Target::Console),
         "none" | "NONE" | "null" => {
             item.refuse_with(format!("{} is {what}", shown(item.key)), "did you mean \"discard\"?")
         }

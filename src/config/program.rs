@@ -141,6 +141,7 @@ impl<'a> Keys<'a> {
         let names = Names { program: name.as_str(), environment };
         let own = |target: Target| match target {
             Target::Path(raw) => Output::File(names.template(&raw)),
+            Target::Console => Output::Console,
             Target::Discard => Output::Discard,
             Target::Auto | Target::Stdout => Output::Auto,
         };

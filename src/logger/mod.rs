@@ -4,7 +4,7 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each, [`clients`] serves those who look on. [`attach`] serves those who are attached: a
+//! one descriptor each, [`outlet`] what programs say on the supervisor's own output in whole [`lines`], [`clients`] serves those who look on. [`attach`] serves those who are attached: a
 //! [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
@@ -18,6 +18,8 @@ mod escapes;
 mod follow;
 mod hand;
 mod last;
+mod lines;
+mod outlet;
 mod pump;
 mod record;
 mod ring;
@@ -50,6 +52,8 @@ use attach::Attached;
 use console::Console;
 use follow::Client;
 use hand::Hand;
+use lines::Lines;
+use outlet::Outlet;
 use record::Record;
 use ring::RING_MAX;
 use seats::Wish;
@@ -117,6 +121,8 @@ enum Timer {
     Farewell(u64),
     /// A viewer that takes nothing.
     Stalled(u64),
+    /// What waits for the supervisor's standard output.
+    Outlet,
 }
 
 struct Logger {
@@ -125,6 +131,8 @@ struct Logger {
     channel_interest: Interest,
     poll: Poll,
     sinks: BTreeMap<SinkId, Sink>,
+    /// The supervisor's standard output, if programs may write there.
+    outlet: Option<Outlet>,
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<TailId, Tail>,
     clients: BTreeMap<u64, Client>,
@@ -165,6 +173,7 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         channel_interest: Interest::Read,
         poll,
         sinks: BTreeMap::new(),
+        outlet: None,
         streams: BTreeMap::new(),
         tails: BTreeMap::new(),
         clients: BTreeMap::new(),
@@ -250,13 +259,16 @@ impl Logger {
 
     fn obey(&mut self, received: Received<ToLogger>) -> Result<(), LoggerError> {
         let Received { message, descriptors, .. } = received;
-        if !matches!(message, ToLogger::Hand | ToLogger::Sink { .. }) {
+        if !matches!(message, ToLogger::Hand | ToLogger::Outlet { .. } | ToLogger::Sink { .. }) {
             self.settle()?;
         }
         match message {
             ToLogger::Hand => {
                 let all = descriptors.try_into().map_err(|_| missing("Hand"))?;
                 self.hand = Some(Hand::new(all)?);
+            }
+            ToLogger::Outlet { sink, dropping } => {
+                self.outlet = Some(Outlet::new(sink, only(descriptors, "Outlet")?, dropping, self.now));
             }
             ToLogger::Sink { sink, settings, rotated, dropping } => {
                 self.take_sink(Given { sink, settings, rotated, dropping }, descriptors)?;
@@ -283,7 +295,10 @@ impl Logger {
                 if self.streams.contains_key(&stream) {
                     return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
                 }
-                self.streams.insert(stream, Stream::new(pipe, tail, sink));
+                let aloud = sink.is_some() && sink == self.outlet.as_ref().map(|outlet| outlet.id);
+                let mut known = Stream::new(pipe, tail, sink.filter(|_| !aloud));
+                known.lines = aloud.then(Lines::default);
+                self.streams.insert(stream, known);
                 self.link(stream)?;
             }
             ToLogger::Abandon { stream } => self.abandon(stream)?,
@@ -422,6 +437,7 @@ impl Logger {
                     self.drop_viewer(token);
                 }
                 Timer::Stalled(token) => self.expire_stalled(token),
+                Timer::Outlet => self.expire_outlet()?,
             }
         }
         Ok(())

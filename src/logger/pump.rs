@@ -12,6 +12,7 @@ use crate::system::poll::Interest;
 use super::cut::Choice;
 use super::dress;
 use super::hand::{CAPACITY, Hand};
+use super::outlet::Outlet;
 use super::record::Dress;
 use super::sink::{Sink, Wrote};
 use super::stream::{Found, PIPE_MAX};
@@ -85,10 +86,13 @@ impl Logger {
         let most = most.min(buffer.len());
         let found = stream.read(&mut buffer[..most]);
         let draining = stream.to_drain.is_some();
+        let mut spoken = Ok(());
         if let Found::Bytes(count) = found {
             self.show(id, &buffer[..count]);
+            spoken = self.speak(id, &buffer[..count]);
         }
         self.buffer = buffer;
+        spoken?;
         match found {
             Found::Bytes(count) => {
                 self.count_drained(id, count);
@@ -277,6 +281,7 @@ impl Logger {
     /// All write ends are closed and all is read.
     fn end(&mut self, id: StreamId) -> Result<Step, LoggerError> {
         self.unwatch(id);
+        self.speak_rest(id)?;
         if let Some(stream) = self.streams.remove(&id) {
             if let Some(sink) = stream.sink.and_then(|sink| self.sinks.get_mut(&sink)) {
                 sink.streams.retain(|known| *known != id);
@@ -335,7 +340,7 @@ impl Logger {
         let waits = |sink: &SinkId| self.sinks.get(sink).is_some_and(Sink::is_waiting);
         let unfinished =
             self.streams.values().any(|stream| stream.to_drain.is_some() && stream.sink.as_ref().is_some_and(waits));
-        if !unfinished {
+        if !unfinished && !self.outlet.as_ref().is_some_and(Outlet::has_waiting) {
             self.draining = false;
             for stream in self.streams.values_mut() {
                 stream.to_drain = None;
@@ -391,5 +396,6 @@ impl Logger {
             // Nobody hears of an error any more.
             let _ = self.close_sink(id);
         }
+        self.speak_out();
     }
 }

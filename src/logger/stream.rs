@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 
 use super::cut;
 use super::hand::Hand;
+use super::lines::Lines;
 use crate::model::time::Moment;
 use crate::protocol::logger::TailId;
 use crate::protocol::spawner::SinkId;
@@ -31,6 +32,8 @@ pub struct Stream {
     pub tail: TailId,
     /// Where it is written; `None` only feeds the tail.
     pub sink: Option<SinkId>,
+    /// It goes to the supervisor's standard output, in lines.
+    pub lines: Option<Lines>,
     /// How epoll knows it, while it is watched.
     pub token: Option<u64>,
     /// An unfinished line waits in it for its end: only what is new wakes us.
@@ -72,6 +75,7 @@ impl Stream {
             looked: Vec::new(),
             tail,
             sink,
+            lines: None,
             token: None,
             holds: false,
             held_since: Moment::default(),

@@ -264,6 +264,8 @@ pub enum Output {
     /// A file of its own in `log_dir`.
     Auto,
     File(Template),
+    /// The supervisor's own standard output, in lines that name the process.
+    Console,
     Discard,
 }
 

@@ -219,6 +219,7 @@ fn restriction(paths: &RestrictPaths) -> Value {
 fn output(output: &Output) -> String {
     match output {
         Output::Auto => "auto".to_owned(),
+        Output::Console => "console".to_owned(),
         Output::Discard => "discard".to_owned(),
         Output::File(path) => path.shown(),
     }

@@ -40,6 +40,10 @@ pub enum ToLogger {
     /// Before any pipe: what keeps the bytes in hand should the logger die. Descriptors: the memory of a block
     /// (`system::block`), and the read and the write end of an empty pipe, both non-blocking.
     Hand,
+    /// The supervisor's standard output, for streams with this number as their sink: their lines go there with the
+    /// name of the process. Before any of them. Descriptor: it, in a way that others who write there do not notice
+    /// that the logger does not wait.
+    Outlet { sink: SinkId, dropping: bool },
     /// A log file: opened, rotated or reopened. Descriptors: the file, open for reading and appending; and, until
     /// `Moved`, the one that it is in the place of, whose unfinished line comes along if it was `rotated`.
     /// `dropping`: an earlier logger could not write it, and has not said that it can again.

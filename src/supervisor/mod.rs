@@ -208,6 +208,12 @@ fn supervise(
     } else {
         remember::forget(&config.supervisor.state_dir);
     }
+    // Across the shell's screen nobody else writes.
+    let outlet = match &terminal {
+        None => stdio::own_output().map_err(|error| error.to_string()),
+        Some(_) => Err("the shell is on the terminal".to_owned()),
+    };
+    let no_outlet = outlet.as_ref().err().map(|why| format!("output for \"console\" is kept for `tail` only: {why}"));
     let mut core = Core {
         reactor,
         signals,
@@ -227,7 +233,7 @@ fn supervise(
         clones: clones::Clones::default(),
         spawner: None,
         executables,
-        output: output::Output::default(),
+        output: output::Output::with_outlet(outlet.ok()),
         planned: BTreeMap::new(),
         terminals: BTreeMap::new(),
         consoles: consoles::Consoles::default(),
@@ -257,6 +263,10 @@ fn supervise(
     if let Some(words) = forgotten {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
         core.record(Kind::ConfigRejected, Facts::message(words));
+    }
+    if let Some(words) = no_outlet.filter(|_| core.config.programs.iter().any(spec::uses_console)) {
+        let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
+        core.record(Kind::OutputDropped, Facts::message(words));
     }
     let code = core.run();
     drop(lock);

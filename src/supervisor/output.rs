@@ -51,6 +51,16 @@ struct Sink {
     reopen: bool,
 }
 
+/// Our own standard output, as the logger writes it.
+#[derive(Default)]
+struct Outlet {
+    /// `None`: it is the shell's screen, or cannot be opened. Then the bytes feed the tails.
+    file: Option<Rc<OwnedFd>>,
+    /// Its number, once a program writes there.
+    sink: Option<SinkId>,
+    dropping: bool,
+}
+
 /// Same path and same user: the same file.
 type SinkKey = (Template, Option<Account>);
 
@@ -112,6 +122,7 @@ pub type Message = (ToLogger, Vec<Passed>);
 pub struct Output {
     /// What a logger works with, and the next one finds.
     hand: Option<Vec<Passed>>,
+    outlet: Outlet,
     sinks: BTreeMap<SinkId, Sink>,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
@@ -120,6 +131,14 @@ pub struct Output {
 }
 
 impl Output {
+    /// Programs may write to our own standard output, which this leads to.
+    pub fn with_outlet(file: Option<OwnedFd>) -> Self {
+        let mut output = Self::default();
+        output.outlet.file = file.map(Rc::new);
+        output.outlet.sink = Some(SinkId(output.number()));
+        output
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -132,6 +151,9 @@ impl Output {
 
     /// The file that an output of a process goes to; `None` is nowhere.
     pub fn sink_for(&mut self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<SinkId> {
+        if spec::is_console(program, channel) {
+            return self.outlet.sink;
+        }
         let path = spec::log_file(log_dir, program, id, channel)?;
         let key = (path.clone(), program.exec.user.clone());
         let settings = settings(program);
@@ -202,6 +224,9 @@ impl Output {
 
     /// The logger begins to drop what should go into this file, or writes it again. True if that is news.
     pub fn dropping(&mut self, sink: SinkId, dropping: bool) -> bool {
+        if self.outlet.sink == Some(sink) {
+            return std::mem::replace(&mut self.outlet.dropping, dropping) != dropping;
+        }
         self.sinks.get_mut(&sink).is_some_and(|known| std::mem::replace(&mut known.dropping, dropping) != dropping)
     }
 
@@ -218,7 +243,7 @@ impl Output {
             process: process.to_owned(),
             channel: planned.channel,
             // A reload between request and execution may have closed it; then the bytes feed the tail.
-            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink)),
+            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || self.is_outlet(*sink)),
         };
         let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);
@@ -318,8 +343,16 @@ impl Output {
         }
     }
 
+    /// It is our own standard output, and can be written.
+    fn is_outlet(&self, sink: SinkId) -> bool {
+        self.outlet.sink == Some(sink) && self.outlet.file.is_some()
+    }
+
     /// The path of a file, for messages.
     pub fn path(&self, sink: SinkId) -> String {
+        if self.outlet.sink == Some(sink) {
+            return "the supervisor's standard output".to_owned();
+        }
         self.sinks.get(&sink).map_or_else(|| "a log file".to_owned(), |known| known.path.shown())
     }
 
@@ -343,7 +376,12 @@ impl Output {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
         let sinks = self.sinks.iter().filter_map(|(sink, known)| sink_message(*sink, known));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        hand.chain(sinks).chain(streams).collect()
+        let outlet = self
+            .outlet
+            .sink
+            .zip(self.outlet.file.as_ref())
+            .map(|(sink, file)| (ToLogger::Outlet { sink, dropping: self.outlet.dropping }, vec![Rc::clone(file)]));
+        hand.chain(outlet).chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.

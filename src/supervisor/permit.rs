@@ -108,7 +108,7 @@ impl Permits {
     /// The core says this to the logger.
     pub fn told_logger(&mut self, message: &ToLogger) {
         match message {
-            ToLogger::Sink { sink, dropping, .. } => {
+            ToLogger::Outlet { sink, dropping } | ToLogger::Sink { sink, dropping, .. } => {
                 self.sinks.insert(*sink);
                 if *dropping {
                     self.dropping.insert(*sink);

@@ -187,15 +187,29 @@ fn limits(own: &Own, configured: &BTreeMap<Resource, Limit>) -> Vec<(Resource, L
     limits.into_iter().collect()
 }
 
-/// Where one output of a process goes; `None` is nowhere.
+/// What is configured for one output; `None`: it goes where standard output goes.
+fn output(program: &Program, channel: Channel) -> Option<&Output> {
+    match (channel, &program.exec.stderr) {
+        (Channel::Stdout, _) => Some(&program.exec.stdout),
+        (Channel::Stderr, ErrorOutput::Own(output)) => Some(output),
+        (Channel::Stderr, ErrorOutput::Stdout) => None,
+    }
+}
+
+/// Whether one output of a program goes to our own standard output.
+pub fn is_console(program: &Program, channel: Channel) -> bool {
+    output(program, channel) == Some(&Output::Console)
+}
+
+/// Whether any output of a program goes there.
+pub fn uses_console(program: &Program) -> bool {
+    [Channel::Stdout, Channel::Stderr].into_iter().any(|channel| is_console(program, channel))
+}
+
+/// The file that one output of a process goes to; `None` is nowhere, or our own standard output.
 pub fn log_file(log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<Template> {
-    let output = match (channel, &program.exec.stderr) {
-        (Channel::Stdout, _) => &program.exec.stdout,
-        (Channel::Stderr, ErrorOutput::Own(output)) => output,
-        (Channel::Stderr, ErrorOutput::Stdout) => return None,
-    };
-    match output {
-        Output::Discard => None,
+    match output(program, channel)? {
+        Output::Console | Output::Discard => None,
         Output::File(path) => Some(path.for_process(&id.shown(program.numprocs), id.instance)),
         Output::Auto => {
             let suffix = match channel {

@@ -131,6 +131,15 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     }
 }
 
+/// Writes what a stream socket takes now, whatever its mode: `WouldBlock` when that is nothing.
+///
+/// # Errors
+/// EPIPE and ECONNRESET when the other end is gone.
+pub fn write_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    Ok(nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
+}
+
 /// Receives one message; `None` when the other end is closed.
 ///
 /// Descriptors are close-on-exec. A message that was cut, or came with more descriptors than

@@ -176,6 +176,24 @@ pub fn duplicate_standard(number: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone_to_owned()
 }
 
+/// Our own standard output for somebody who may not wait for it.
+///
+/// `O_NONBLOCK` belongs to the open file, which others have, too: a shell would find its terminal changed. So a
+/// pipe, a terminal or a device is opened anew. A socket is asked with each message (`MSG_DONTWAIT`). A file is
+/// shared as it is, for its position is: it never waits.
+///
+/// # Errors
+/// EACCES when it is somebody else's; ENXIO for a pipe that nobody reads.
+pub fn own_output() -> io::Result<OwnedFd> {
+    let own = duplicate_standard(1)?;
+    let kind = nix::sys::stat::fstat(&own)?.st_mode & libc::S_IFMT;
+    if kind != libc::S_IFIFO && kind != libc::S_IFCHR {
+        return Ok(own);
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(format!("/proc/self/fd/{}", own.as_raw_fd()).as_str(), flags, Mode::empty())?)
+}
+
 /// A file in memory with these bytes that nobody can change any more.
 ///
 /// # Errors

@@ -55,7 +55,7 @@ pub const PROGRAMS: Section = Section {
         row(
             &[("stdout", "\"auto\""), ("stderr", "\"auto\"")],
             "`\"auto\"`",
-            "a path (for a program of root: in a directory that root alone can write), `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`",
+            "a path (for a program of root: in a directory that root alone can write), `\"console\"`, `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`, console the supervisor's own standard output",
         ),
         row(
             &[("tty", "false")],

@@ -10,6 +10,8 @@ use super::values;
 pub enum Target {
     /// A file in `log_dir`.
     Auto,
+    /// The supervisor's own standard output.
+    Console,
     Discard,
     Path(String),
     /// Somewhere that ours does not go; why it becomes a file in `log_dir`.
@@ -63,6 +65,7 @@ fn target(reader: &mut Reader<'_, '_>, option: &str, text: &str, base: &str) -> 
     match &*text.to_lowercase() {
         "none" | "off" | "/dev/null" => return Target::Discard,
         "auto" => return Target::Auto,
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => return Target::Console,
         "syslog" => return Target::Nowhere(SYSLOG),
         _ => {}
     }

@@ -443,6 +443,7 @@ impl Outputs<'_> {
         let option = format!("{stream}_logfile");
         match &log.target {
             Target::Auto => {}
+            Target::Console => block.set(stream, "\"console\""),
             Target::Discard => block.set(stream, "\"discard\""),
             Target::Nowhere(why) => block.set_with(stream, "\"auto\"", why),
             Target::Path(path) if self.user == "root" && logs::is_in_common_directory(path) => {

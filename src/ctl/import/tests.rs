@@ -188,7 +188,7 @@ fn output_goes_where_it_went_as_far_as_there_is_such_a_place() {
     assert_eq!(stdout("stdout_logfile=NONE"), Output::Discard);
     assert_eq!(stdout("stdout_logfile=/dev/null"), Output::Discard);
     assert_eq!(stdout("stdout_logfile=syslog"), Output::Auto);
-    assert_eq!(stdout("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), Output::Auto);
+    assert_eq!(stdout("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), Output::Console);
     let shown = |options: &str| match stdout(options) {
         Output::File(path) => path.shown(),
         other => panic!("{other:?}"),

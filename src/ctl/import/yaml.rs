@@ -304,7 +304,8 @@ fn one(key: &str, text: &str) -> Result<String, &'static str> {
         },
         "stopsignal" => values::signal(text).map(|signal| string(&signal)).ok_or("the name or number of a signal"),
         "stdout" | "stderr" => match text {
-            "auto" | "discard" => Ok(string(text)),
+            "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Ok(string("console")),
+            "auto" | "console" | "discard" => Ok(string(text)),
             "stdout" if key == "stderr" => Ok(string(text)),
             path if path.starts_with('/') => Ok(string(&written(&super::logs::normal(path)))),
             _ => Err("an absolute path"),

@@ -74,5 +74,8 @@ pub(super) fn has_one_output(program: &Program) -> bool {
 
 fn file(log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<String> {
     let channel = if has_one_output(program) { Channel::Stdout } else { channel };
+    if spec::is_console(program, channel) {
+        return Some("console".to_owned());
+    }
     spec::log_file(log_dir, program, id, channel).map(|path| path.shown())
 }

@@ -1,0 +1,153 @@
+//! Output to `"console"`, the supervisor's own standard output: lines with the name of their process, whatever it
+//! is, and nothing of it may wait when nobody reads.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use libtest_mimic::Trial;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use crate::support::{Supervisor, eventually, proc, test, user};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        test("the console has whole lines of both outputs with the name of the process", &[], lines),
+        test("a console that nobody reads drops and tells, and holds nobody up", &[], unread),
+        test("a console may be a socket, and a killed logger doubles no line there", &[], socket),
+        test("a reload brings a program to the console and away from it", &[], reloaded),
+    ]
+}
+
+fn program(name: &str, script: &str, more: &str) -> String {
+    format!("[programs.{name}]\ncmd = [\"sh\", \"-c\", '{script}']\nstarttime = 0\n{}\n{more}\n", user())
+}
+
+/// The standard output of the supervisor, here in a file that is not opened for appending.
+fn written(supervisor: &Supervisor) -> String {
+    supervisor.read("console")
+}
+
+fn lines() {
+    let both = "stdout = \"console\"\nstderr = \"console\"\n";
+    let long = "head -c 10000 /dev/zero | tr \"\\0\" x; echo end; printf unfinished";
+    let supervisor = Supervisor::start(
+        &(program("web", "echo out; echo err >&2; exec sleep 1000", &format!("numprocs = 2\n{both}"))
+            + &program("long", long, &format!("autorestart = false\n{both}"))),
+    );
+    let all = ["web:0 | out\n", "web:0 | err\n", "web:1 | out\n", "web:1 | err\n", "long | unfinished\n"];
+    let text = eventually("all lines", || {
+        let text = written(&supervisor);
+        all.iter().all(|line| text.contains(line)).then_some(text)
+    });
+    let parts: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("long | ")).collect();
+    assert_eq!(parts, [&"x".repeat(8192), &("x".repeat(1808) + "end"), "unfinished"]);
+    assert_eq!(supervisor.ctl(&["tail", "web:0"]).stdout, "out\n", "the tail has it, too");
+    assert!(!supervisor.path("log/web.0.stdout.log").exists());
+}
+
+fn unread() {
+    let (read, write) = nix::unistd::pipe().expect("a pipe");
+    let mut supervisor = Supervisor::prepare(
+        &(program("loud", "exec seq 1 400000", "autorestart = false\nstdout = \"console\"")
+            + &program("quiet", "exec sleep 1000", "")),
+    );
+    let given = write.try_clone().expect("a descriptor");
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(given));
+    });
+    let dropped = |count: usize| {
+        let is = |event: &&serde_json::Value| event["kind"] == "output.dropped";
+        supervisor.event_log().iter().filter(is).nth(count - 1).cloned()
+    };
+    let begin = eventually("the loss is told", || dropped(1));
+    assert_eq!(begin["errno"], libc_eagain(), "{begin}");
+    supervisor.wait_for_state("loud", "EXITED");
+    let flags = OFlag::from_bits_truncate(fcntl(write.as_fd(), FcntlArg::F_GETFL).expect("flags"));
+    assert!(!flags.contains(OFlag::O_NONBLOCK), "whoever shares the pipe finds it as it was");
+    drop(write);
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(std::fs::File::from(read)).lines();
+        lines.map(|line| line.expect("text")).collect::<Vec<String>>()
+    });
+    let end = eventually("the end of the loss is told", || dropped(2));
+    let words = end["message"].as_str().unwrap_or_default().to_owned();
+    drop(supervisor);
+    let got = reader.join().expect("read to the end");
+    let numbers: Vec<u64> = got
+        .iter()
+        .map(|line| line.strip_prefix("loud | ").and_then(|n| n.parse().ok()).expect("whole lines"))
+        .collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
+    let length = |n: u64| "loud | \n".len() + n.to_string().len();
+    let missing = (1..=400_000).map(length).sum::<usize>() - numbers.iter().copied().map(length).sum::<usize>();
+    assert!(words.contains(&format!("; {missing} bytes")), "{missing} are missing: {words}");
+}
+
+fn libc_eagain() -> i32 {
+    nix::errno::Errno::EAGAIN as i32
+}
+
+fn socket() {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+    let mut supervisor = Supervisor::prepare(&program(
+        "count",
+        "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done",
+        "stdout = \"console\"",
+    ));
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(OwnedFd::from(theirs)));
+    });
+    supervisor.wait_for_state("count", "RUNNING");
+    let pid = supervisor.pid_of("count");
+    for _ in 0..3 {
+        let logger = eventually("a logger", || logger_of(supervisor.pid()));
+        let now = last(&supervisor);
+        eventually("lines come", || (last(&supervisor) > now + 5).then_some(()));
+        proc::kill(logger, 9);
+        eventually("it is gone", || (!proc::is_alive(logger)).then_some(()));
+    }
+    let now = last(&supervisor);
+    eventually("lines come", || (last(&supervisor) > now + 5).then_some(()));
+    assert_eq!(supervisor.pid_of("count"), pid);
+    drop(supervisor);
+    let mut text = String::new();
+    ours.read_to_string(&mut text).expect("read");
+    let numbers: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix("count | ")?.parse().ok()).collect();
+    assert!(
+        numbers.len() > 20 && numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "in order, none twice: {numbers:?}"
+    );
+}
+
+fn last(supervisor: &Supervisor) -> u64 {
+    supervisor.ctl(&["tail", "-n", "1", "count"]).stdout.trim().parse().unwrap_or(0)
+}
+
+fn logger_of(supervisor: i64) -> Option<i64> {
+    let is_logger = |pid: &i64| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("taskmaster-logger") && proc::is_alive(*pid)
+    };
+    proc::children(supervisor).into_iter().find(is_logger)
+}
+
+fn reloaded() {
+    let one = |to: &str| program("one", "echo here; exec sleep 1000", &format!("stdout = \"{to}\"\n"));
+    let supervisor = Supervisor::start(&one("auto"));
+    supervisor.wait_for_state("one", "RUNNING");
+    let first = supervisor.pid_of("one");
+    supervisor.configure(&one("console"));
+    assert_eq!(supervisor.ctl(&["reload"]).code, 0);
+    eventually("its line", || written(&supervisor).contains("one | here\n").then_some(()));
+    supervisor.wait_for_state("one", "RUNNING");
+    let second = supervisor.pid_of("one");
+    assert_ne!(first, second);
+    supervisor.configure(&one("auto"));
+    assert_eq!(supervisor.ctl(&["reload"]).code, 0);
+    eventually("another process", || {
+        (supervisor.read("log/one.stdout.log").matches("here").count() == 2).then_some(())
+    });
+    assert_eq!(written(&supervisor).matches("one | here").count(), 1);
+}
