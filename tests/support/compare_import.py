@@ -97,6 +97,8 @@ def target(logfile, syslog, uid, base):
     path = os.path.normpath(os.path.join(base, logfile))
     if path == "/dev/null":
         return "discard"
+    if path in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        return "console"
     common = ("/tmp/", "/var/tmp/")
     if path.startswith(("/dev/", "/proc/")) or (uid == 0 and path.startswith(common)):
         return "auto"
