@@ -410,9 +410,13 @@ fn exit_goes_on() {
     eventually("the shell is gone", || on.shell().is_none().then_some(()));
     eventually("the terminal is as before", || (on.terminal.settings() == settings).then_some(()));
     assert_eq!(on.supervisor.pid_of("one"), pid);
-    // Events go to the terminal now.
-    proc::kill(pid, 9);
-    on.terminal.wait_for("process.crashed one");
+    // Events go to the terminal now; who writes them hears of that a moment later.
+    eventually("a crash is told there", || {
+        if let Some(pid) = on.supervisor.pid_now("one") {
+            proc::kill(pid, 9);
+        }
+        on.terminal.screen().contains("process.crashed one").then_some(())
+    });
     // And Ctrl-C is for the supervisor.
     on.terminal.keys(CTRL_C);
     assert_eq!(on.terminal.wait_for_end().code(), Some(0));

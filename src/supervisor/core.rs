@@ -182,6 +182,8 @@ impl Core {
             News::Executed => {
                 let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
                 if let Some(Connected { outputs, input }) = self.planned.remove(id) {
+                    // Before its outputs: what it draws first may be all that it draws.
+                    self.open_console(id, shown.clone(), input);
                     for mut planned in outputs {
                         if let Some(terminal) = planned.terminal.take() {
                             self.terminals.insert(id.clone(), terminal);
@@ -190,7 +192,6 @@ impl Core {
                             self.tell_logger(message);
                         }
                     }
-                    self.open_console(id, shown, input);
                 }
                 self.input(id, Input::Executed);
             }

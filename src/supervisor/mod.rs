@@ -49,6 +49,7 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::Uid;
+use crate::model::text::escaped;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
 use crate::system::{account, capability, clock, credentials, limits, process, stdio};
@@ -119,7 +120,9 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
     let unwise = crate::config::unwise(&config, crate::system::file::is_private);
     let names_and_logs = load::unknown_names(&config, own).into_iter().chain(load::unsafe_logs(&config, own));
     for words in names_and_logs.chain(unwise) {
-        let _ = writeln!(std::io::stderr().lock(), "{}: warning: {words}", path.display());
+        // Paths stand in them as they are written.
+        let line = format!("{}: warning: {words}", path.display());
+        let _ = writeln!(std::io::stderr().lock(), "{}", escaped(&line));
     }
     let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
     let programs = config.programs.len();
