@@ -101,13 +101,10 @@ fn one_user() {
             (rounds.lock().expect("not poisoned").len() >= 3).then_some(())
         });
     });
-    let middle = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    };
-    let (answer, round) = (middle(&mut times), middle(&mut rounds.lock().expect("not poisoned")));
-    // Not behind all sixty, however fast the machine is.
-    assert!(answer < IN_TIME && answer * 4 < round, "{answer:?} for an answer, {round:?} for all of the user's");
+    let shortest = rounds.lock().expect("not poisoned").iter().min().copied().expect("a round");
+    let longest = times.iter().max().copied().expect("an answer");
+    // Never behind all sixty, however fast the machine is.
+    assert!(longest * 4 < shortest, "{longest:?} for an answer, {shortest:?} for all of the user's");
 }
 
 fn connect(supervisor: &Supervisor) -> UnixStream {
