@@ -80,7 +80,7 @@ impl Core {
         match message {
             FromLogger::Ready => self.worker_is_ready(Role::Logger),
             FromLogger::Rotate { sink } => match self.output.rotate(sink, clock::now()) {
-                Rotation::Do(spec) => self.work_on_file(sink, spec),
+                Rotation::Do(work) => self.work_on_file(sink, work),
                 Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
                 Rotation::Nothing => {}
             },

@@ -19,15 +19,15 @@ use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
 use crate::protocol::logger::{ConsoleId, SinkSettings, StreamId, TailId, ToLogger};
-use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
+use crate::protocol::spawner::{OpenFile, SinkId};
 use crate::system::{block, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
-pub use sink::Rotation;
 use sink::Sink;
+pub use sink::{Rotation, Work};
 
 /// Our own standard output, as the logger writes it.
 #[derive(Default)]
@@ -223,12 +223,12 @@ impl Output {
     }
 
     /// The requests that open every file anew, for logrotate.
-    pub fn reopen_all(&mut self) -> Vec<FilesSpec> {
-        self.sinks.iter_mut().filter_map(|(sink, known)| known.reopen(*sink)).collect()
+    pub fn reopen_all(&mut self) -> Vec<(SinkId, Work)> {
+        self.sinks.iter_mut().filter_map(|(sink, known)| Some((*sink, known.reopen(*sink)?))).collect()
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<FilesSpec> {
+    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<Work> {
         self.sinks.get_mut(&sink)?.finished(sink, now)
     }
 

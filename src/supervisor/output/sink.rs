@@ -10,6 +10,7 @@ use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::logger::{SinkSettings, ToLogger};
 use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
+use crate::worker::channel::Passed;
 
 use super::Message;
 
@@ -44,9 +45,12 @@ pub struct Sink {
     reopen: bool,
 }
 
+/// What a clone of the spawner is asked to do, and the file as it is open now.
+pub type Work = (FilesSpec, Passed);
+
 /// What is to be done about a full log file.
 pub enum Rotation {
-    Do(FilesSpec),
+    Do(Work),
     /// It has failed not long ago: the logger goes on with the file it has.
     NotYet,
     /// It is being done, or there is no such file.
@@ -121,9 +125,7 @@ impl Sink {
     /// The new file reaches the logger before the clone that made it is over. Where much is written, the
     /// logger fills it in that time and asks again: that waits for the clone's end, it is not forgotten.
     pub fn rotate(&mut self, id: SinkId, now: Moment) -> Rotation {
-        if !self.is_open() {
-            return Rotation::Nothing;
-        }
+        let Some(open) = self.file.clone() else { return Rotation::Nothing };
         if self.busy {
             self.rotate |= self.delivered;
             return Rotation::Nothing;
@@ -134,21 +136,19 @@ impl Sink {
         self.rotate = false;
         self.begin(true);
         let keep = Some(self.settings.backups);
-        Rotation::Do(FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep })
+        Rotation::Do((FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep }, open))
     }
 
     /// The request to open it anew, now or when it is not busy any more.
-    pub fn reopen(&mut self, id: SinkId) -> Option<FilesSpec> {
-        if !self.is_open() {
-            return None;
-        }
+    pub fn reopen(&mut self, id: SinkId) -> Option<Work> {
+        let open = self.file.clone()?;
         if self.busy {
             self.reopen = true;
             return None;
         }
         self.reopen = false;
         self.begin(false);
-        Some(FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: None })
+        Some((FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: None }, open))
     }
 
     const fn begin(&mut self, rotating: bool) {
@@ -169,11 +169,11 @@ impl Sink {
     }
 
     /// The clone that worked on it is over; gives the next request, if one waits.
-    pub fn finished(&mut self, id: SinkId, now: Moment) -> Option<FilesSpec> {
+    pub fn finished(&mut self, id: SinkId, now: Moment) -> Option<Work> {
         self.busy = false;
         if self.rotate {
             match self.rotate(id, now) {
-                Rotation::Do(spec) => Some(spec),
+                Rotation::Do(work) => Some(work),
                 Rotation::NotYet | Rotation::Nothing => None,
             }
         } else if self.reopen {
