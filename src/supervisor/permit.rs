@@ -4,10 +4,11 @@
 //! | message | permitted |
 //! |---|---|
 //! | `Ready` | first, and once |
-//! | logger: `Rotate` | of a file that this logger was given |
+//! | logger: `Rotate`, `Astray` | of a file that this logger was given |
 //! | logger: `Moved` | to a file that this logger was given |
 //! | logger: `Ended` | of a pipe that this logger was given, once |
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
+//! | logger: `Losing` | of a file it was given, any number of bytes |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
 //! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
@@ -166,7 +167,10 @@ impl Permits {
         self.judge_phase(matches!(message, FromLogger::Ready))?;
         match message {
             FromLogger::Ready => Ok(()),
-            FromLogger::Rotate { sink } | FromLogger::Moved { sink } => self.judge_file(*sink),
+            FromLogger::Rotate { sink }
+            | FromLogger::Astray { sink }
+            | FromLogger::Moved { sink }
+            | FromLogger::Losing { sink, bytes: _ } => self.judge_file(*sink),
             FromLogger::Ended { stream } => allow(self.streams.remove(stream), Violation::UnknownPipe(stream.0)),
             FromLogger::Dropping { sink, errno } => {
                 self.judge_file(*sink)?;
@@ -282,7 +286,7 @@ mod tests {
         let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
         let (tail, channel) = (TailId(9), Channel::Stdout);
         let mut permits = Permits::default();
-        permits.told_logger(&ToLogger::Sink { sink: FILE, settings, rotated: false, dropping: false });
+        permits.told_logger(&ToLogger::Sink { sink: FILE, settings, name: None, rotated: false, dropping: false });
         permits.told_logger(&ToLogger::Stream {
             stream: PIPE,
             tail,
@@ -315,13 +319,16 @@ mod tests {
         let mut permits = logger();
         let rotate = FromLogger::Rotate { sink: FILE };
         assert_eq!(permits.judge_logger(&rotate), Ok(()));
+        assert_eq!(permits.judge_logger(&FromLogger::Astray { sink: FILE }), Ok(()));
+        let strange = FromLogger::Astray { sink: SinkId(8) };
+        assert_eq!(permits.judge_logger(&strange), Err(Violation::UnknownFile(8)));
         permits.told_logger(&ToLogger::Close { sink: FILE });
         assert_eq!(permits.judge_logger(&rotate), Ok(()), "the two messages have crossed");
         let unknown = FromLogger::Rotate { sink: SinkId(PIPE.0) };
         assert_eq!(permits.judge_logger(&unknown), Err(Violation::UnknownFile(8)));
         let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
         for sink in (100..).map(SinkId).take(CLOSED_MAX) {
-            permits.told_logger(&ToLogger::Sink { sink, settings, rotated: false, dropping: false });
+            permits.told_logger(&ToLogger::Sink { sink, settings, name: None, rotated: false, dropping: false });
             permits.told_logger(&ToLogger::Close { sink });
         }
         assert_eq!(permits.judge_logger(&rotate), Err(Violation::UnknownFile(7)), "it is long gone");
@@ -346,6 +353,9 @@ mod tests {
             assert_eq!(permits.judge_logger(&begin), Err(Violation::OutOfTurn("Dropping")));
             assert_eq!(permits.judge_logger(&end), Ok(()));
         }
+        let losing = |sink| FromLogger::Losing { sink, bytes: u64::MAX };
+        assert_eq!(permits.judge_logger(&losing(FILE)), Ok(()), "the rest of a line, after the end");
+        assert_eq!(permits.judge_logger(&losing(SinkId(9))), Err(Violation::UnknownFile(9)));
         for errno in [0, -1, 4096, i32::MIN] {
             let made_up = FromLogger::Dropping { sink: FILE, errno };
             assert_eq!(permits.judge_logger(&made_up), Err(Violation::NoError(errno)));

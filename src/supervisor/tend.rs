@@ -148,6 +148,7 @@ impl Core {
     }
 
     fn equip_logger(&mut self) {
+        self.tell_last_losses(false);
         for message in self.output.everything().into_iter().chain(self.consoles.everything()) {
             self.tell_logger(message);
         }

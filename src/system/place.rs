@@ -1,13 +1,14 @@
 //! The place of a log file: its directory, walked to once, and its name there. Programs' users could have prepared
 //! whatever lies there: it is judged on the open descriptor, and only the file that we write is ever renamed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid as NixGid, Uid as NixUid, fchown};
 
@@ -211,6 +212,17 @@ impl Place {
     }
 }
 
+/// What an open file is called now, in a number, as the kernel remembers it: no file system is asked, so nobody is
+/// waited for. `None` when it does not say, without /proc.
+pub fn name_of(file: impl AsFd) -> Option<u64> {
+    let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let name = readlinkat(AT_FDCWD, link.as_str()).ok()?;
+    // Always the same keys: core and logger come to the same number.
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
 fn give(file: &OwnedFd, ownership: Ownership, demand: Demand) -> nix::Result<()> {
     let owner = ownership.owner.map(|owner| NixUid::from_raw(owner.0)).filter(|_| demand == Demand::All);
     match fchown(file, owner, Some(NixGid::from_raw(ownership.group.0))) {
@@ -295,6 +307,24 @@ mod tests {
         std::os::unix::fs::symlink(&old, &log).expect("symlink");
         assert!(!trusted(&log).rotate(3, &ours).expect("a link to it is not it"));
         assert_eq!(std::fs::read_dir(directory.path()).expect("reads").count(), 2);
+    }
+
+    #[test]
+    fn the_name_of_an_open_file_changes_with_a_rename_and_a_removal_and_with_nothing_else() {
+        let (directory, log) = temporary();
+        let file = open(&log).expect("opens");
+        let name = name_of(&file);
+        assert!(name.is_some());
+        assert_eq!(name_of(open(&log).expect("opens")), name, "whoever opens it");
+        std::fs::write(&log, "text").expect("writes");
+        std::fs::hard_link(&log, directory.path().join("second")).expect("links");
+        assert_eq!(name_of(&file), name);
+        let renamed = directory.path().join("x.log.1");
+        std::fs::rename(&log, &renamed).expect("renames");
+        let other = name_of(&file);
+        assert!(other.is_some() && other != name);
+        std::fs::remove_file(&renamed).expect("removes");
+        assert!(name_of(&file) != name && name_of(&file) != other);
     }
 
     #[test]
