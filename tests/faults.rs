@@ -1,5 +1,8 @@
 //! Disks that are full or break, log directories that go away: the program goes on, what is lost of its output is
 //! told to the byte, and writing goes on by itself as soon as it can.
+//!
+//! A quota (EDQUOT) is not shown: many kernels, and some of those that these tests run on, have none for tmpfs or
+//! ext4. To the logger it is an error of a write like every other.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
