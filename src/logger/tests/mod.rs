@@ -91,6 +91,7 @@ impl Core {
             process: format!("p{}", id % 100),
             channel: Output::Stdout,
             sink: sink.map(SinkId),
+            voice: None,
         };
         self.send(&message, vec![read]);
         write.into()

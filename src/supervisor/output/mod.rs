@@ -3,8 +3,9 @@
 //!
 //! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
 //! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
-//! in [`sink`].
+//! in [`sink`]; what leads to where many speak, in [`outlets`].
 
+mod outlets;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,12 +14,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::model::id::{Account, ProcessId};
+use crate::model::event::Kind;
+use crate::model::id::{Account, Pid, ProcessId};
+use crate::model::notify::Notify;
 use crate::model::program::Program;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{ConsoleId, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::logger::{ConsoleId, OutletKind, SinkSettings, StreamId, TailId, ToLogger, Voice};
 use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
 use crate::system::{block, stdio};
 use crate::worker::channel::Passed;
@@ -26,18 +29,9 @@ use crate::worker::channel::Passed;
 use super::consoles::ProgramInput;
 use super::spec;
 
+use outlets::Outlets;
 pub use sink::Rotation;
 use sink::Sink;
-
-/// Our own standard output, as the logger writes it.
-#[derive(Default)]
-struct Outlet {
-    /// `None`: it is the shell's screen, or cannot be opened. Then the bytes feed the tails.
-    file: Option<Rc<OwnedFd>>,
-    /// Its number, once a program writes there.
-    sink: Option<SinkId>,
-    dropping: bool,
-}
 
 /// Same path and same user: the same file.
 type SinkKey = (Template, Option<Account>);
@@ -48,6 +42,8 @@ struct Stream {
     process: String,
     channel: Channel,
     sink: Option<SinkId>,
+    /// How its lines are said, if its sink is an outlet.
+    voice: Option<Voice>,
 }
 
 /// One output of a process that is about to start.
@@ -83,11 +79,10 @@ const LARGE_PIPE: i32 = 1 << 20;
 /// A message for the logger, with its descriptors.
 pub type Message = (ToLogger, Vec<Passed>);
 
-#[derive(Default)]
 pub struct Output {
     /// What a logger works with, and the next one finds.
     hand: Option<Vec<Passed>>,
-    outlet: Outlet,
+    outlets: Outlets,
     sinks: BTreeMap<SinkId, Sink>,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
@@ -95,13 +90,26 @@ pub struct Output {
     next: u64,
 }
 
+/// Our own standard output, for programs.
+///
+/// # Errors
+/// Why they cannot be seen there, in words.
+pub fn console() -> Result<OwnedFd, String> {
+    stdio::own_output().map_err(|error| format!("standard output cannot be opened: {error}"))
+}
+
 impl Output {
-    /// Programs may write to our own standard output, which this leads to.
-    pub fn with_outlet(file: Option<OwnedFd>) -> Self {
-        let mut output = Self::default();
-        output.outlet.file = file.map(Rc::new);
-        output.outlet.sink = Some(SinkId(output.number()));
-        output
+    /// Programs may write to our own standard output, which this leads to, and to the local log daemon.
+    pub fn new(console: Result<OwnedFd, String>, notify: &Notify) -> Self {
+        Self {
+            hand: None,
+            outlets: Outlets::new(SinkId(1), SinkId(2), console, notify),
+            sinks: BTreeMap::new(),
+            by_key: HashMap::new(),
+            streams: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            next: 2,
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -116,8 +124,8 @@ impl Output {
 
     /// The file that an output of a process goes to; `None` is nowhere.
     pub fn sink_for(&mut self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<SinkId> {
-        if spec::is_console(program, channel) {
-            return self.outlet.sink;
+        if let Some(kind) = spec::outlet(program, channel) {
+            return Some(self.outlets.sink(kind));
         }
         let path = spec::log_file(log_dir, program, id, channel)?;
         let key = (path.clone(), program.exec.user.clone());
@@ -159,26 +167,30 @@ impl Output {
 
     /// The logger begins to drop what should go into this file, or writes it again. True if that is news.
     pub fn dropping(&mut self, sink: SinkId, dropping: bool) -> bool {
-        if self.outlet.sink == Some(sink) {
-            return std::mem::replace(&mut self.outlet.dropping, dropping) != dropping;
-        }
-        self.sinks.get_mut(&sink).is_some_and(|known| std::mem::replace(&mut known.dropping, dropping) != dropping)
+        let known = self.outlets.dropping(sink).or_else(|| Some(&mut self.sinks.get_mut(&sink)?.dropping));
+        known.is_some_and(|known| std::mem::replace(known, dropping) != dropping)
     }
 
     /// The program that writes to this pipe runs now.
     ///
     /// Whoever may open the pipes of ended lives (a program of the same user, by /proc) could keep them all
     /// open: of each output only the last few are kept.
-    pub fn attach(&mut self, id: &ProcessId, process: &str, planned: Planned) -> Vec<Message> {
+    pub fn attach(&mut self, id: &ProcessId, running: Running<'_>, planned: Planned) -> Vec<Message> {
         let stream = StreamId(self.number());
         let tail = self.tail(id, planned.channel);
+        let Running { process, program, pid } = running;
+        let kind = planned.sink.and_then(|sink| self.outlets.kind(sink));
+        let voice = kind.zip(program).map(|(kind, program)| {
+            spec::voice(program, planned.channel, kind, self.outlets.facility(), pid.map(|pid| pid.0))
+        });
         let known = Stream {
             read_end: planned.read_end,
             tail,
             process: process.to_owned(),
             channel: planned.channel,
             // A reload between request and execution may have closed it; then the bytes feed the tail.
-            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || self.is_outlet(*sink)),
+            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || voice.is_some()),
+            voice,
         };
         let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);
@@ -232,15 +244,29 @@ impl Output {
         self.sinks.get_mut(&sink)?.finished(sink, now)
     }
 
-    /// It is our own standard output, and can be written.
-    fn is_outlet(&self, sink: SinkId) -> bool {
-        self.outlet.sink == Some(sink) && self.outlet.file.is_some()
+    /// This is our own standard output from now on.
+    pub fn console_opened(&mut self, output: Result<OwnedFd, String>) -> Option<Message> {
+        self.outlets.opened(output)
+    }
+
+    /// Why programs on the console will not be seen, if there are any and it was not told yet.
+    pub fn unseen<'a>(&mut self, mut programs: impl Iterator<Item = &'a Program>) -> Option<String> {
+        if programs.any(spec::uses_console) { self.outlets.unseen() } else { None }
+    }
+
+    /// Connects an outlet anew, which the logger asks for; gives its answer, and what is news, in words: it fails, or
+    /// works again.
+    pub fn redial(&mut self, sink: SinkId, now: Moment) -> Option<(Message, Option<(Kind, String)>)> {
+        if self.outlets.kind(sink) != Some(OutletKind::Syslog) {
+            return None;
+        }
+        Some(self.outlets.dial(now))
     }
 
     /// The path of a file, for messages.
     pub fn path(&self, sink: SinkId) -> String {
-        if self.outlet.sink == Some(sink) {
-            return "the supervisor's standard output".to_owned();
+        if let Some(name) = self.outlets.name(sink) {
+            return name.to_owned();
         }
         self.sinks.get(&sink).map_or_else(|| "a log file".to_owned(), |known| known.path.shown())
     }
@@ -265,12 +291,7 @@ impl Output {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
         let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        let outlet = self
-            .outlet
-            .sink
-            .zip(self.outlet.file.as_ref())
-            .map(|(sink, file)| (ToLogger::Outlet { sink, dropping: self.outlet.dropping }, vec![Rc::clone(file)]));
-        hand.chain(outlet).chain(sinks).chain(streams).collect()
+        hand.chain(self.outlets.everything()).chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.
@@ -279,13 +300,15 @@ impl Output {
         log_dir: &Path,
         processes: impl Iterator<Item = (&'a ProcessId, &'a Program)>,
         starting: impl Iterator<Item = SinkId>,
+        notify: &Notify,
     ) -> Vec<Message> {
-        let mut messages = Vec::new();
+        let mut messages: Vec<Message> = self.outlets.configure(notify).into_iter().collect();
         let mut used: BTreeSet<SinkId> = starting.collect();
         let mut kept = BTreeSet::new();
         for (id, program) in processes {
             kept.insert(id.clone());
             for channel in [Channel::Stdout, Channel::Stderr] {
+                messages.extend(self.voices(id, program, channel));
                 let Some(path) = spec::log_file(log_dir, program, id, channel) else { continue };
                 let Some(sink) = self.by_key.get(&(path, program.exec.user.clone())).copied() else { continue };
                 used.insert(sink);
@@ -315,6 +338,35 @@ impl Output {
         }
         messages
     }
+
+    /// The lines of an output of a process that are said otherwise now.
+    fn voices(&mut self, id: &ProcessId, program: &Program, channel: Channel) -> Vec<Message> {
+        let Some(kind) = spec::outlet(program, channel) else { return Vec::new() };
+        let Some(tail) = self.tails.get(&(id.clone(), channel)) else { return Vec::new() };
+        let (sink, facility) = (self.outlets.sink(kind), self.outlets.facility());
+        let mut messages = Vec::new();
+        for (stream, known) in &mut self.streams {
+            if let Some(voice) = known.voice.as_mut().filter(|_| known.tail == *tail && known.sink == Some(sink)) {
+                let pid = voice.label.as_ref().and_then(|label| label.pid);
+                let wanted = spec::voice(program, channel, kind, facility, pid);
+                if *voice != wanted {
+                    *voice = wanted.clone();
+                    messages.push((ToLogger::Voice { stream: *stream, voice: wanted }, Vec::new()));
+                }
+            }
+        }
+        messages
+    }
+}
+
+/// A process that runs now.
+#[derive(Clone, Copy)]
+pub struct Running<'a> {
+    /// As it is shown.
+    pub process: &'a str,
+    /// `None`: it is configured no more.
+    pub program: Option<&'a Program>,
+    pub pid: Option<Pid>,
 }
 
 fn settings(program: &Program) -> SinkSettings {
@@ -334,6 +386,7 @@ fn stream_message(stream: StreamId, known: &Stream) -> Message {
         process: known.process.clone(),
         channel: known.channel,
         sink: known.sink,
+        voice: known.voice.clone(),
     };
     (message, vec![Rc::clone(&known.read_end)])
 }
