@@ -102,7 +102,7 @@ fn socket() {
     supervisor.wait_for_state("count", "RUNNING");
     let pid = supervisor.pid_of("count");
     for _ in 0..3 {
-        let logger = eventually("a logger", || logger_of(supervisor.pid()));
+        let logger = eventually("a logger", || proc::child_called(supervisor.pid(), "taskmaster-logger"));
         let now = last(&supervisor);
         eventually("lines come", || (last(&supervisor) > now + 5).then_some(()));
         proc::kill(logger, 9);
@@ -123,14 +123,6 @@ fn socket() {
 
 fn last(supervisor: &Supervisor) -> u64 {
     supervisor.ctl(&["tail", "-n", "1", "count"]).stdout.trim().parse().unwrap_or(0)
-}
-
-fn logger_of(supervisor: i64) -> Option<i64> {
-    let is_logger = |pid: &i64| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains("taskmaster-logger") && proc::is_alive(*pid)
-    };
-    proc::children(supervisor).into_iter().find(is_logger)
 }
 
 fn reloaded() {

@@ -41,6 +41,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod syslog_output;
 mod trust;
 mod tty;
 mod varlink;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        syslog_output::trials(),
         trust::trials(),
         tty::trials(),
         varlink::trials(),

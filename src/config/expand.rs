@@ -117,7 +117,7 @@ fn target(item: Item<'_>, what: &str) -> Option<Target> {
         "none" | "NONE" | "null" => {
             item.refuse_with(format!("{} is {what}", shown(item.key)), "did you mean \"discard\"?")
         }
-        _ if is_own_output(&raw) => {
+        _ if is_own_output(&sample(item, &raw)?) => {
             // Nobody's lines would be told apart there.
             let help =
                 "write \"console\": each line on the supervisor's standard output, after the name of its process";
