@@ -7,6 +7,7 @@ mod following;
 mod killed;
 mod measure;
 mod rotating;
+mod speaking;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -95,7 +95,15 @@ pub struct Output {
 /// # Errors
 /// Why they cannot be seen there, in words.
 pub fn console() -> Result<OwnedFd, String> {
-    stdio::own_output().map_err(|error| format!("standard output cannot be opened: {error}"))
+    stdio::own_output().map_err(|error| {
+        // A pipe or terminal of whoever we were before: its owner must be asked to let us not wait for it.
+        let help = if error.kind() == io::ErrorKind::PermissionDenied {
+            "; it is another user's: give it to this one, or start with `| cat` behind it"
+        } else {
+            ""
+        };
+        format!("standard output cannot be opened: {error}{help}")
+    })
 }
 
 impl Output {
