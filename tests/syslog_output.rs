@@ -296,7 +296,14 @@ fn absent() {
     let pid = supervisor.pid_of("web");
     assert_eq!(got, BTreeSet::from([format!("<28>web[{pid}]: err"), format!("<30>web[{pid}]: out")]));
     assert_eq!(failing(&supervisor).len(), 1, "once");
+    // Once more, and this time nobody comes.
+    drop(daemon);
+    assert_eq!(supervisor.ctl(&["restart", "web"]).code, 0);
+    eventually("it is told", || (failing(&supervisor).len() == 2).then_some(()));
     assert_eq!(supervisor.stop(), 0);
+    let lost = |event: &Value| event["message"].as_str().unwrap_or_default().starts_with("output for the local syslog");
+    let told = supervisor.event_log().iter().filter(|event| event["kind"] == "output.dropped" && lost(event)).count();
+    assert_eq!(told, 1, "what waits at the end is lost");
 }
 
 fn journald() {

@@ -76,6 +76,17 @@ impl Outlet {
         self.gone.is_some() && self.has_waiting()
     }
 
+    /// What waits for somebody who does not come is dropped.
+    pub fn give_up(&mut self, now: Moment) -> Wrote {
+        match self.gone.filter(|_| self.has_waiting()) {
+            Some(errno) => {
+                self.dropped += self.waiting.drop_all() as u64;
+                self.begin(errno, now)
+            }
+            None => Wrote::All,
+        }
+    }
+
     /// Something waits, and no descriptor can tell when it can be written.
     pub fn pauses(&self) -> bool {
         self.pauses && self.has_waiting()

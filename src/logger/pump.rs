@@ -340,11 +340,12 @@ impl Logger {
         let waits = |sink: &SinkId| self.sinks.get(sink).is_some_and(Sink::is_waiting);
         let unfinished =
             self.streams.values().any(|stream| stream.to_drain.is_some() && stream.sink.as_ref().is_some_and(waits));
-        if !unfinished && !self.spoken.values().any(Spoken::has_waiting) {
+        if !unfinished && !self.spoken.values().any(Spoken::may_be_heard) {
             self.draining = false;
             for stream in self.streams.values_mut() {
                 stream.to_drain = None;
             }
+            self.give_up_outlets()?;
             self.tell(&FromLogger::Drained)?;
         }
         Ok(())

@@ -34,8 +34,10 @@ impl Spoken {
         Self { outlet, token: None, timed: None, asked: None }
     }
 
-    pub fn has_waiting(&self) -> bool {
-        self.outlet.has_waiting()
+    /// Something waits that may still be taken: somebody is there, or the core has not yet said that nobody is.
+    pub fn may_be_heard(&self) -> bool {
+        let is_lost = self.outlet.is_unheard() && self.asked.is_some_and(|(_, is_answered)| is_answered);
+        self.outlet.has_waiting() && !is_lost
     }
 
     /// When the core may be asked, if it is to be.
@@ -145,6 +147,16 @@ impl Logger {
             self.tell(&FromLogger::Redial { sink: id })?;
         }
         self.tell_written(id, wrote)
+    }
+
+    /// All is read, and nobody has come for what waits.
+    pub(super) fn give_up_outlets(&mut self) -> Result<(), LoggerError> {
+        for id in self.spoken.keys().copied().collect::<Vec<_>>() {
+            let now = self.now;
+            let wrote = self.spoken.get_mut(&id).map_or(Wrote::All, |spoken| spoken.outlet.give_up(now));
+            self.tend_outlet(id, wrote)?;
+        }
+        Ok(())
     }
 
     /// At the end: what has come so far, as far as it is taken.
