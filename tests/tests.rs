@@ -43,6 +43,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod syslog_output;
 mod trust;
 mod tty;
 mod varlink;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        syslog_output::trials(),
         trust::trials(),
         tty::trials(),
         varlink::trials(),

@@ -151,7 +151,7 @@ fn paths(program: &Program, output: &Output, stream: &str, log_dir: &Path) -> Ve
     let home = format!("\0{user}");
     let ids = || (0..program.numprocs).map(|instance| ProcessId::new(&program.name, instance));
     match output {
-        Output::Console | Output::Discard => Vec::new(),
+        Output::Console | Output::Syslog | Output::Discard => Vec::new(),
         Output::Auto => {
             ids().map(|id| log_dir.join(format!("{}.{stream}.log", id.file_stem(program.numprocs)))).collect()
         }

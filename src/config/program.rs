@@ -142,6 +142,7 @@ impl<'a> Keys<'a> {
         let own = |target: Target| match target {
             Target::Path(raw) => Output::File(names.template(&raw)),
             Target::Console => Output::Console,
+            Target::Syslog => Output::Syslog,
             Target::Discard => Output::Discard,
             Target::Auto | Target::Stdout => Output::Auto,
         };

@@ -266,6 +266,8 @@ pub enum Output {
     File(Template),
     /// The supervisor's own standard output, in lines that name the process.
     Console,
+    /// The local log daemon, a message a line.
+    Syslog,
     Discard,
 }
 

@@ -220,6 +220,7 @@ fn output(output: &Output) -> String {
     match output {
         Output::Auto => "auto".to_owned(),
         Output::Console => "console".to_owned(),
+        Output::Syslog => "syslog".to_owned(),
         Output::Discard => "discard".to_owned(),
         Output::File(path) => path.shown(),
     }

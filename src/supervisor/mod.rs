@@ -212,11 +212,10 @@ fn supervise(
         remember::forget(&config.supervisor.state_dir);
     }
     // Across the shell's screen nobody else writes.
-    let outlet = match &terminal {
-        None => stdio::own_output().map_err(|error| error.to_string()),
-        Some(_) => Err("the shell is on the terminal".to_owned()),
+    let console = match &terminal {
+        None => output::console(),
+        Some(_) => Err("the shell is on the terminal; --no-shell, or its `exit`, leaves it to them".to_owned()),
     };
-    let no_outlet = outlet.as_ref().err().map(|why| format!("output for \"console\" is kept for `tail` only: {why}"));
     let mut core = Core {
         reactor,
         signals,
@@ -230,13 +229,13 @@ fn supervise(
         },
         own_uid: own,
         source,
+        output: output::Output::new(console, &config.notify),
         config,
         rules,
         fleet,
         clones: clones::Clones::default(),
         spawner: None,
         executables,
-        output: output::Output::with_outlet(outlet.ok()),
         planned: BTreeMap::new(),
         terminals: BTreeMap::new(),
         consoles: consoles::Consoles::default(),
@@ -267,9 +266,8 @@ fn supervise(
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
         core.record(Kind::ConfigRejected, Facts::message(words));
     }
-    if let Some(words) = no_outlet.filter(|_| core.config.programs.iter().any(spec::uses_console)) {
+    if let Some(words) = core.tell_unseen() {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
-        core.record(Kind::OutputDropped, Facts::message(words));
     }
     let code = core.run();
     drop(lock);

@@ -18,7 +18,7 @@ use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
 use super::core::{Core, Ending};
-use super::output::{Message, Work};
+use super::output::{self, Message, Work};
 use super::reactor::{ClientId, Link, Source};
 use super::role::Role;
 use super::spec;
@@ -304,12 +304,16 @@ impl Core {
         }
     }
 
-    /// From now on events are shown on standard error, if anybody reads it.
+    /// From now on events are shown on standard error, if anybody reads it, and programs on standard output.
     pub(super) fn go_on_without_terminal(&mut self) {
         if let Some(terminal) = self.terminal.take() {
             terminal.restore();
             if self.ending.is_none() {
                 self.send_console();
+                if let Some(message) = self.output.console_opened(output::console()) {
+                    self.tell_logger(message);
+                }
+                self.tell_unseen();
             }
         }
     }

@@ -55,7 +55,7 @@ pub const PROGRAMS: Section = Section {
         row(
             &[("stdout", "\"auto\""), ("stderr", "\"auto\"")],
             "`\"auto\"`",
-            "a path (for a program of root: in a directory that root alone can write), `\"console\"`, `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`, console the supervisor's own standard output",
+            "a path (for a program of root: in a directory that root alone can write), `\"console\"`, `\"syslog\"`, `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`, console the supervisor's own standard output, syslog the local log daemon: a message a line, `info` for stdout, `warning` for stderr",
         ),
         row(
             &[("tty", "false")],
@@ -134,8 +134,8 @@ pub const PROGRAMS: Section = Section {
         ),
         row(
             &[("syslog_facility", "\"local0\""), ("syslog_tag", "\"web\"")],
-            "those of `[notify.syslog]`",
-            "for its events",
+            "those of `[notify.syslog]`; the tag of its lines is its name",
+            "for its events, and for its lines where `stdout` or `stderr` is `\"syslog\"`",
         ),
     ],
 };

@@ -8,6 +8,7 @@ mod following;
 mod killed;
 mod measure;
 mod rotating;
+mod speaking;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -94,6 +95,7 @@ impl Core {
             process: format!("p{}", id % 100),
             channel: Output::Stdout,
             sink: sink.map(SinkId),
+            voice: None,
         };
         self.send(&message, vec![read]);
         write.into()
