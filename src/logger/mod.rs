@@ -4,7 +4,7 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each, [`outlet`] what programs say on the supervisor's own output in whole [`lines`], [`clients`] serves those who look on. [`attach`] serves those who are attached: a
+//! one descriptor each, [`pack`] compresses what was rotated when [`pace`] has time for it, [`outlet`] what programs say on the supervisor's own output in whole [`lines`], [`clients`] serves those who look on. [`attach`] serves those who are attached: a
 //! [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
 //! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
 
@@ -20,6 +20,8 @@ mod hand;
 mod last;
 mod lines;
 mod outlet;
+mod pace;
+mod pack;
 mod pump;
 mod record;
 mod ring;
@@ -54,6 +56,7 @@ use follow::Client;
 use hand::Hand;
 use lines::Lines;
 use outlet::Outlet;
+use pack::Pack;
 use record::Record;
 use ring::RING_MAX;
 use seats::Wish;
@@ -146,6 +149,8 @@ struct Logger {
     hand: Option<Hand>,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
+    /// What is compressed, when there is time.
+    pack: Option<Pack>,
     /// The core waits for `Drained`.
     draining: bool,
     /// Bytes read since the core's messages were last looked at.
@@ -183,6 +188,7 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         buffer: vec![0; BUFFER],
         hand: None,
         later: Vec::new(),
+        pack: None,
         draining: false,
         moved: 0,
         now: clock::now(),
@@ -201,8 +207,9 @@ impl Logger {
         self.tell(&FromLogger::Ready)?;
         loop {
             self.now = clock::now();
-            let timeout = self.timers.first().map(|(due, _)| due.since(self.now));
-            let ready = self.poll.wait(timeout)?;
+            let due = self.timers.first().map(|(due, _)| due.since(self.now));
+            let ready = self.poll.wait(if self.pack.is_some() { Some(Duration::ZERO) } else { due })?;
+            let idle = ready.is_empty();
             self.now = clock::now();
             // The core first: what it says can change what there is to do.
             if ready.iter().any(|one| one.token == self.channel_token) && self.listen()? == Core::Gone {
@@ -215,6 +222,7 @@ impl Logger {
                 }
             }
             self.expire()?;
+            self.pack_on(idle)?;
             self.flush_channel()?;
         }
     }
@@ -322,6 +330,10 @@ impl Logger {
             }
             ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
+            ToLogger::Compress { sink } => {
+                let [source, target] = descriptors.try_into().map_err(|_| missing("Compress"))?;
+                self.begin_pack(sink, source, target)?;
+            }
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {

@@ -37,6 +37,10 @@ pub enum Job {
     Start(Box<StartSpec>),
     /// Descriptors: report socket.
     Files(FilesSpec),
+    /// Descriptors: report socket, then what [`Packing`] says.
+    Pack(PackSpec),
+    /// Wait until these are on disk. Descriptors: report socket, then files and directories.
+    Sync,
 }
 
 /// All that is needed to become a program.
@@ -132,6 +136,31 @@ pub struct FilesSpec {
     pub file: OpenFile,
     /// Shift `.1` … first and keep this many; `None` only opens.
     pub rotate: Option<u32>,
+}
+
+/// A step of the compression of a rotated file.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PackSpec {
+    pub identity: Identity,
+    pub file: OpenFile,
+    /// How many rotated files there are, at most.
+    pub keep: u32,
+    pub step: Packing,
+}
+
+/// `bytes`: how many of the rotated file were compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// Open the next one. In [`Report::Opened`], if there is one: it, where to compress it to, and their
+    /// directory, if it can be read.
+    Open,
+    /// Give the compressed file its name. Descriptors: the first two of those.
+    Put { bytes: u64 },
+    /// Remove the other. The same descriptors.
+    Remove { bytes: u64 },
+    /// Remove what is not complete.
+    Discard,
 }
 
 /// Spawner → core, at once after the clone. Descriptor with `Cloned`: the pidfd.

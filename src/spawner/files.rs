@@ -82,6 +82,20 @@ impl Located<'_> {
             .map_err(|error| self.told(&error, Some(who)))
     }
 
+    /// Does something at the place, as root if that is in root's directory; else as the user, whom the clone becomes.
+    pub fn with_rights<T>(
+        &self,
+        who: &Who,
+        act: impl FnOnce(&Place) -> Result<T, FileError>,
+    ) -> Result<T, StartFailure> {
+        if let Ok(place) = &self.place {
+            return act(place).map_err(|error| self.told(&error, None));
+        }
+        identity::set_groups(who)?;
+        identity::set_user(who)?;
+        file::place_as_self(&self.path).and_then(|place| act(&place)).map_err(|error| self.told(&error, Some(who)))
+    }
+
     fn finish(
         &self,
         place: &Place,

@@ -98,6 +98,7 @@ impl Core {
                 self.record(Kind::OutputDropped, Facts::message(words));
             }
             FromLogger::Cleared { ticket, errno } => self.cleared(ticket, errno),
+            FromLogger::Compressed { sink, bytes, errno } => self.is_compressed(sink, bytes, errno),
             FromLogger::Drained => {
                 if let Some(Ending::Output { survivors, .. }) = self.ending {
                     self.output_is_drained(survivors);

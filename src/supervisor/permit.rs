@@ -10,6 +10,7 @@
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
 //! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
+//! | logger: `Compressed` | once for each `Compress`, of that file, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
@@ -57,6 +58,8 @@ pub struct Permits {
     streams: BTreeSet<StreamId>,
     drains: u32,
     clears: BTreeSet<u64>,
+    /// What it is to compress.
+    packs: Option<SinkId>,
     has_log: bool,
     log_fails: bool,
     channels: BTreeSet<ChannelName>,
@@ -126,6 +129,7 @@ impl Permits {
             }
             ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
             ToLogger::Clear { ticket, .. } => drop(self.clears.insert(*ticket)),
+            ToLogger::Compress { sink } => self.packs = Some(*sink),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
             ToLogger::Hand
             | ToLogger::Settings { .. }
@@ -179,6 +183,10 @@ impl Permits {
             }
             FromLogger::Cleared { ticket, errno } => {
                 allow(self.clears.remove(ticket), Violation::NotAsked(*ticket))?;
+                errno.map_or(Ok(()), judge_error)
+            }
+            FromLogger::Compressed { sink, bytes: _, errno } => {
+                allow(self.packs.take() == Some(*sink), Violation::OutOfTurn("Compressed"))?;
                 errno.map_or(Ok(()), judge_error)
             }
             FromLogger::Drained => self.judge_drained(),
@@ -361,6 +369,18 @@ mod tests {
         for (errno, judged) in [(Some(0), Err(Violation::NoError(0))), (Some(5), Ok(())), (None, Ok(()))] {
             permits.told_logger(&ToLogger::Clear { ticket: 3, tails: vec![], sinks: vec![] });
             assert_eq!(permits.judge_logger(&cleared(errno)), judged);
+        }
+        let compressed = |sink, errno| FromLogger::Compressed { sink, bytes: 9, errno };
+        let early = permits.judge_logger(&compressed(FILE, None));
+        assert_eq!(early, Err(Violation::OutOfTurn("Compressed")));
+        for (sink, errno, judged) in [
+            (FILE, None, Ok(())),
+            (FILE, Some(28), Ok(())),
+            (FILE, Some(0), Err(Violation::NoError(0))),
+            (SinkId(8), None, Err(Violation::OutOfTurn("Compressed"))),
+        ] {
+            permits.told_logger(&ToLogger::Compress { sink: FILE });
+            assert_eq!(permits.judge_logger(&compressed(sink, errno)), judged);
         }
         permits.told_logger(&ToLogger::Drain);
         assert_eq!(permits.judge_logger(&FromLogger::Drained), Ok(()));

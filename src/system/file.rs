@@ -31,20 +31,20 @@ pub struct FileError {
 }
 
 impl FileError {
-    fn errno(path: &Path, errno: Errno) -> Self {
+    pub(super) fn errno(path: &Path, errno: Errno) -> Self {
         Self { errno: errno as i32, path: path.to_owned(), error: errno.desc().to_owned() }
     }
 
-    fn words(path: &Path, error: impl Into<String>) -> Self {
+    pub(super) fn words(path: &Path, error: impl Into<String>) -> Self {
         Self { errno: 0, path: path.to_owned(), error: error.into() }
     }
 }
 
 /// A place for a log file: its directory, walked to, and its name there.
 pub struct Place {
-    directory: OwnedFd,
-    name: PathBuf,
-    path: PathBuf,
+    pub(super) directory: OwnedFd,
+    pub(super) name: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// A place that was looked for.
@@ -116,25 +116,9 @@ impl Place {
     /// # Errors
     /// As open(2), or what the file is instead of a plain one.
     pub fn open_log(&self, ownership: Option<Ownership>) -> Result<OwnedFd, FileError> {
-        let flags = OFlag::O_RDWR
-            | OFlag::O_APPEND
-            | OFlag::O_CREAT
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY
-            | OFlag::O_CLOEXEC;
-        let how = OpenHow::new()
-            .flags(flags)
-            .mode(Mode::from_bits_truncate(ownership.map_or(0o640, |o| o.mode)))
-            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = openat2(&self.directory, &self.name, how).map_err(|errno| self.refusal(errno))?;
-        let stat = fstat(&file).map_err(|errno| FileError::errno(&self.path, errno))?;
-        if kind(&stat) != SFlag::S_IFREG {
-            return Err(FileError::words(&self.path, "is not a plain file"));
-        }
-        if stat.st_nlink > 1 {
-            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
-        }
+        let mode = Mode::from_bits_truncate(ownership.map_or(0o640, |o| o.mode));
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+        let (file, stat) = self.open_plain(&self.name, flags, mode)?;
         if let Some(ownership) = ownership
             && stat.st_size == 0
         {
@@ -147,6 +131,29 @@ impl Place {
         Ok(file)
     }
 
+    /// Opens a plain file at this place with the rules of [`Self::open_log`], without waiting for anybody.
+    pub(super) fn open_plain(&self, name: &Path, flags: OFlag, mode: Mode) -> Result<(OwnedFd, FileStat), FileError> {
+        let always = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new()
+            .flags(flags | always)
+            .mode(mode)
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = openat2(&self.directory, name, how).map_err(|errno| self.refusal(errno))?;
+        let stat = fstat(&file).map_err(|errno| FileError::errno(&self.path, errno))?;
+        if kind(&stat) != SFlag::S_IFREG {
+            return Err(FileError::words(&self.path, "is not a plain file"));
+        }
+        if stat.st_nlink > 1 {
+            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
+        }
+        Ok((file, stat))
+    }
+
+    /// An error about the file, in words.
+    pub fn error(&self, error: &str) -> FileError {
+        FileError::words(&self.path, error)
+    }
+
     fn refusal(&self, errno: Errno) -> FileError {
         match errno {
             Errno::ELOOP => FileError::words(&self.path, "is a symbolic link"),
@@ -156,32 +163,25 @@ impl Place {
         }
     }
 
-    /// Shifts `NAME.1` … one further, drops what is beyond `keep`, and gives `NAME` the number 1.
+    /// Shifts `NAME.1` … one further, compressed or not, drops what is beyond `keep`, and gives `NAME` the number 1.
     ///
     /// # Errors
-    /// As rename(2); files that are not there are no error.
+    /// As rename(2) and unlink(2); files that are not there are no error.
     pub fn rotate(&self, keep: u32) -> Result<(), FileError> {
-        let numbered = |n: u32| {
-            let mut name = self.name.clone().into_os_string();
-            name.push(format!(".{n}"));
-            PathBuf::from(name)
-        };
-        let present = (1..=keep).take_while(|n| self.exists(&numbered(*n))).count();
-        let present = u32::try_from(present).unwrap_or(keep);
-        for n in (1..=present.min(keep.saturating_sub(1))).rev() {
-            self.rename(&numbered(n), &numbered(n + 1))?;
+        if keep == 0 {
+            return Ok(());
         }
-        if keep > 0 {
-            self.rename(&self.name, &numbered(1))?;
+        let taken = self.taken(keep);
+        if taken == keep {
+            self.clear_slot(keep)?;
         }
-        Ok(())
+        for n in (1..=taken.min(keep - 1)).rev() {
+            self.shift(n)?;
+        }
+        self.rename(&self.name, &self.plain(1))
     }
 
-    fn exists(&self, name: &Path) -> bool {
-        nix::sys::stat::fstatat(&self.directory, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
         match renameat(&self.directory, from, &self.directory, to) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(FileError::errno(&self.path, errno)),

@@ -3,8 +3,9 @@
 //!
 //! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
 //! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
-//! in [`sink`].
+//! in [`sink`]; which rotated file is compressed, in [`compress`].
 
+mod compress;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,13 +20,14 @@ use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
 use crate::protocol::logger::{ConsoleId, SinkSettings, StreamId, TailId, ToLogger};
-use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
+use crate::protocol::spawner::{FilesSpec, OpenFile, PackSpec, Packing, SinkId};
 use crate::system::{block, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
+pub use compress::{Compression, Step};
 pub use sink::Rotation;
 use sink::Sink;
 
@@ -88,6 +90,7 @@ pub struct Output {
     /// What a logger works with, and the next one finds.
     hand: Option<Vec<Passed>>,
     outlet: Outlet,
+    pub compression: Compression<Passed>,
     sinks: BTreeMap<SinkId, Sink>,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
@@ -127,7 +130,7 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        self.sinks.insert(sink, Sink::new(path, identity, settings));
+        self.sinks.insert(sink, Sink::new(path, identity, settings, program.watch.log_compress));
         self.by_key.insert(key, sink);
         Some(sink)
     }
@@ -147,13 +150,21 @@ impl Output {
 
     /// A file was opened for the first time, rotated or reopened.
     pub fn opened(&mut self, sink: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
-        self.sinks.get_mut(&sink)?.opened(sink, file, replaces)
+        let known = self.sinks.get_mut(&sink)?;
+        let message = known.opened(sink, file, replaces)?;
+        if known.compress {
+            self.compression.want(sink);
+        }
+        Some(message)
     }
 
     /// The logger has moved to the file that it was given last.
     pub fn moved(&mut self, sink: SinkId) {
         if let Some(known) = self.sinks.get_mut(&sink) {
             known.moved();
+            if known.compress {
+                self.compression.want(sink);
+            }
         }
     }
 
@@ -228,8 +239,23 @@ impl Output {
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<FilesSpec> {
-        self.sinks.get_mut(&sink)?.finished(sink, now)
+    pub fn finished(&mut self, sink: SinkId) -> Option<FilesSpec> {
+        self.sinks.get_mut(&sink)?.finished(sink)
+    }
+
+    /// The next step of compression, if one can be taken now; with the files that it is about.
+    pub fn compress_next(&mut self, now: Moment) -> Option<(SinkId, Step, Vec<Passed>)> {
+        let sinks = &self.sinks;
+        self.compression.next(now, |sink, step| match sinks.get(&sink) {
+            Some(known) if step == Step::Open => known.can_be_compressed(),
+            Some(known) => !step.looks_at_names() || !known.busy,
+            None => false,
+        })
+    }
+
+    /// The request for a step of it.
+    pub fn pack(&mut self, sink: SinkId, step: Packing) -> Option<PackSpec> {
+        Some(self.sinks.get_mut(&sink)?.pack(sink, step))
     }
 
     /// It is our own standard output, and can be written.
@@ -292,6 +318,12 @@ impl Output {
                 if let Some(known) = self.sinks.get_mut(&sink) {
                     let wanted = settings(program);
                     known.identity = spec::identity(&program.exec);
+                    known.compress = program.watch.log_compress;
+                    if known.compress {
+                        self.compression.want(sink);
+                    } else {
+                        self.compression.forget(sink);
+                    }
                     if known.settings != wanted {
                         known.settings = wanted;
                         messages.push((ToLogger::Settings { sink, settings: wanted }, Vec::new()));
@@ -300,9 +332,11 @@ impl Output {
             }
         }
         used.extend(self.streams.values().filter_map(|stream| stream.sink));
+        let is_unused = |id: &SinkId, sink: &Sink| !used.contains(id) && !sink.busy && !self.compression.is_at(*id);
         let unused: Vec<SinkId> =
-            self.sinks.iter().filter(|(id, sink)| !used.contains(id) && !sink.busy).map(|(id, _)| *id).collect();
+            self.sinks.iter().filter(|(id, sink)| is_unused(id, sink)).map(|(id, _)| *id).collect();
         for sink in unused {
+            self.compression.forget(sink);
             self.sinks.remove(&sink);
             self.by_key.retain(|_, known| *known != sink);
             messages.push((ToLogger::Close { sink }, Vec::new()));
