@@ -11,14 +11,22 @@ use crate::model::time::Moment;
 pub const SLICE: usize = 32 << 10;
 /// How long there is no slice, at most.
 const LONGEST: Duration = Duration::from_millis(50);
+/// How long one file may take: a user's own file can be of any size, and other files wait.
+const MOST: Duration = Duration::from_secs(600);
 
 pub struct Pace {
     last: Moment,
+    until: Moment,
 }
 
 impl Pace {
-    pub const fn begin(now: Moment) -> Self {
-        Self { last: now }
+    pub fn begin(now: Moment) -> Self {
+        Self { last: now, until: now + MOST }
+    }
+
+    /// Whether the file has had its time.
+    pub fn is_over(&self, now: Moment) -> bool {
+        now >= self.until
     }
 
     /// After a turn of the loop: whether a slice is due. `idle`: nothing had waited for us.
@@ -50,6 +58,12 @@ mod tests {
         let mut pace = Pace::begin(at(0));
         let slices = (0..=10_000).filter(|now| pace.is_due(false, at(*now))).count();
         assert_eq!(slices, 200, "in ten seconds, a turn each millisecond");
+    }
+
+    #[test]
+    fn a_file_without_end_is_given_up() {
+        let pace = Pace::begin(at(5));
+        assert!(!pace.is_over(at(600_004)) && pace.is_over(at(600_005)));
     }
 
     #[test]

@@ -80,14 +80,15 @@ impl Logger {
             return Ok(());
         }
         let errno = match pack.step() {
+            Ok(false) if pack.pace.is_over(self.now) => Some(libc::ETIME),
             Ok(false) => return Ok(()),
             Ok(true) => None,
-            Err(error) => {
-                // On a full disk, others need the room at once.
-                let _ = pack.target.set_len(0);
-                Some(errno(&error))
-            }
+            Err(error) => Some(errno(&error)),
         };
+        if errno.is_some() {
+            // On a full disk, others need the room at once.
+            let _ = pack.target.set_len(0);
+        }
         let report = pack.report(errno);
         self.pack = None;
         self.tell(&report)
@@ -96,4 +97,31 @@ impl Logger {
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn what_is_added_meanwhile_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (source, target) = (directory.path().join("log.1"), directory.path().join("log.gz.tmp"));
+        std::fs::write(&source, vec![b'x'; SLICE]).expect("written");
+        let open = |path: &std::path::Path| OwnedFd::from(File::open(path).expect("opened"));
+        let made = File::create(&target).expect("made").into();
+        let mut pack = Pack::new(SinkId(1), open(&source), made, Moment::default()).expect("begun");
+        let mut more = File::options().append(true).open(&source).expect("opened");
+        let mut slices = 0;
+        while !pack.step().expect("compressed") {
+            slices += 1;
+            more.write_all(b"more").expect("written");
+        }
+        assert_eq!((slices, pack.read), (1, SLICE as u64));
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(File::open(&target).expect("opened")).read_to_end(&mut bytes).expect("gzip");
+        assert!(bytes == vec![b'x'; SLICE]);
+    }
 }

@@ -6,6 +6,7 @@ mod failing;
 mod following;
 mod killed;
 mod measure;
+mod packing;
 mod rotating;
 
 use std::fs::{File, OpenOptions};
