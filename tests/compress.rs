@@ -208,8 +208,12 @@ fn switched() {
     let with = |compress: bool| {
         script("count", speak, &format!("log_maxbytes = \"8KB\"\nlog_backups = 3\nlog_compress = {compress}"))
     };
-    let supervisor = Supervisor::start(&with(false));
+    let mut supervisor = Supervisor::prepare(&with(false));
+    std::fs::create_dir(supervisor.path("log")).expect("mkdir");
     let log = supervisor.path("log/count");
+    std::fs::write(beside_it(&log, ".gz.tmp"), "left by somebody who died, before it was switched off")
+        .expect("written");
+    supervisor.launch();
     let is = |what: &str, of: fn(&[(u32, bool)]) -> bool| {
         eventually(what, || {
             let slots = rotated(&log);
@@ -218,6 +222,7 @@ fn switched() {
         });
     };
     is("three plain files", |slots| slots.len() == 3 && slots.iter().all(|(_, packed)| !packed));
+    assert!(!beside_it(&log, ".gz.tmp").exists());
     let pid = supervisor.pid_of("count");
     for round in 0..3 {
         supervisor.configure(&with(true));

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::model::time::Moment;
 
-/// How many bytes one slice takes: some tenths of a millisecond, which is the longest that output waits for it.
-pub const SLICE: usize = 32 << 10;
+/// How many bytes one slice takes: about a millisecond, which is the longest that output waits for it.
+pub const SLICE: usize = 16 << 10;
 /// How long there is no slice, at most.
-const LONGEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(25);
 /// How long one file may take: a user's own file can be of any size, and other files wait.
 const MOST: Duration = Duration::from_secs(600);
 
@@ -54,10 +54,10 @@ mod tests {
     }
 
     #[test]
-    fn under_constant_load_there_is_a_slice_each_fifty_milliseconds() {
+    fn under_constant_load_there_is_a_slice_each_twenty_five_milliseconds() {
         let mut pace = Pace::begin(at(0));
         let slices = (0..=10_000).filter(|now| pace.is_due(false, at(*now))).count();
-        assert_eq!(slices, 200, "in ten seconds, a turn each millisecond");
+        assert_eq!(slices, 400, "in ten seconds, a turn each millisecond");
     }
 
     #[test]
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     fn a_slice_in_a_quiet_moment_counts() {
         let mut pace = Pace::begin(at(0));
-        assert!(pace.is_due(true, at(40)));
-        assert!(!pace.is_due(false, at(60)));
-        assert!(pace.is_due(false, at(90)));
-        assert!(!pace.is_due(false, at(139)));
+        assert!(pace.is_due(true, at(20)));
+        assert!(!pace.is_due(false, at(30)));
+        assert!(pace.is_due(false, at(45)));
+        assert!(!pace.is_due(false, at(69)));
     }
 }

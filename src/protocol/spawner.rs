@@ -134,8 +134,16 @@ pub struct SinkId(pub u64);
 pub struct FilesSpec {
     pub identity: Identity,
     pub file: OpenFile,
-    /// Shift `.1` … first and keep this many; `None` only opens.
-    pub rotate: Option<u32>,
+    /// Shift `.1` … first; `None` only opens.
+    pub rotate: Option<Rotate>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rotate {
+    /// So many rotated files are kept.
+    pub keep: u32,
+    /// They are compressed. If not, the beginning of one that somebody left who died is removed.
+    pub compress: bool,
 }
 
 /// A step of the compression of a rotated file.

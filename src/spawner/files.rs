@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::model::id::Uid;
 use crate::model::stage::{Stage, StartFailure};
 use crate::model::text::escaped;
-use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
+use crate::protocol::spawner::{FilesSpec, OpenFile, Rotate, SinkId};
 use crate::system::account;
 use crate::system::file::{self, FileError, Found, Ownership, Place};
 use crate::system::way::Doubt;
@@ -69,14 +69,14 @@ impl Located<'_> {
     }
 
     /// Opens it in root's directory: root's file, readable for the program's group.
-    pub fn open_as_root(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
+    pub fn open_as_root(&self, who: &Who, rotate: Option<Rotate>) -> Result<(SinkId, OwnedFd), StartFailure> {
         let Ok(place) = &self.place else { return Err(self.refusal()) };
         let ownership = Ownership { group: who.gid(), mode: self.file.mode };
         self.finish(place, Some(ownership), rotate).map_err(|error| self.told(&error, None))
     }
 
     /// Opens it with the rights of the user that the clone has become.
-    pub fn open_as_user(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
+    pub fn open_as_user(&self, who: &Who, rotate: Option<Rotate>) -> Result<(SinkId, OwnedFd), StartFailure> {
         file::place_as_self(&self.path)
             .and_then(|place| self.finish(&place, None, rotate))
             .map_err(|error| self.told(&error, Some(who)))
@@ -100,10 +100,14 @@ impl Located<'_> {
         &self,
         place: &Place,
         ownership: Option<Ownership>,
-        rotate: Option<u32>,
+        rotate: Option<Rotate>,
     ) -> Result<(SinkId, OwnedFd), FileError> {
-        if let Some(keep) = rotate {
+        if let Some(Rotate { keep, compress }) = rotate {
             place.rotate(keep)?;
+            if !compress {
+                // No reason to stay without a log.
+                let _ = place.discard();
+            }
         }
         Ok((self.file.sink, place.open_log(ownership)?))
     }

@@ -39,7 +39,7 @@ fn content(path: &Path) -> Vec<u8> {
 #[test]
 fn a_file_of_any_size_is_compressed() {
     let mut core = Core::new(0, 0);
-    for size in [0, 1, 32 << 10, (32 << 10) + 1, 3_000_000_usize] {
+    for size in [0, 1, 16 << 10, (16 << 10) + 1, 3_000_000_usize] {
         let bytes: Vec<u8> = (0..size).map(|n| u8::try_from(n * n % 251).unwrap_or(0)).collect();
         let (path, target) = target(&core);
         let source = source(&core, &bytes);

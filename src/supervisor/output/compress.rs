@@ -136,9 +136,9 @@ impl<F: Clone> Compression<F> {
         self.failing.values().filter_map(|failing| failing.until).min()
     }
 
-    /// A clone has opened another file for the step that has begun.
+    /// A clone has opened another file for the step that has begun. There are three, whatever it says.
     pub fn opened(&mut self, file: F) {
-        if let Some(work) = &mut self.work {
+        if let Some(work) = self.work.as_mut().filter(|work| work.step == Step::Open && work.files.len() < 3) {
             work.files.push(file);
         }
     }

@@ -22,9 +22,10 @@ fn next(compression: &mut Compression<&'static str>, now: u64) -> Option<(SinkId
 /// Up to and with the step `Pack`.
 fn begin(compression: &mut Compression<&'static str>, sink: SinkId, now: u64) {
     assert_eq!(next(compression, now), Some((sink, Step::Open)));
-    ["source", "target", "directory"].into_iter().for_each(|file| compression.opened(file));
+    ["source", "target", "directory", "nonsense"].into_iter().for_each(|file| compression.opened(file));
     assert!(!compression.done());
-    assert_eq!(next(compression, now), Some((sink, Step::Pack)));
+    let pack = compression.next(at(now), |_, _| true);
+    assert_eq!(pack, Some((sink, Step::Pack, vec!["source", "target", "directory"])));
 }
 
 /// From there to the end; gives whether it is told.

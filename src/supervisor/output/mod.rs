@@ -318,11 +318,11 @@ impl Output {
                 if let Some(known) = self.sinks.get_mut(&sink) {
                     let wanted = settings(program);
                     known.identity = spec::identity(&program.exec);
-                    known.compress = program.watch.log_compress;
-                    if known.compress {
-                        self.compression.want(sink);
-                    } else {
+                    let was = std::mem::replace(&mut known.compress, program.watch.log_compress);
+                    if !known.compress {
                         self.compression.forget(sink);
+                    } else if !was || known.settings != wanted {
+                        self.compression.want(sink);
                     }
                     if known.settings != wanted {
                         known.settings = wanted;

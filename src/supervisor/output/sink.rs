@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::logger::{SinkSettings, ToLogger};
-use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, PackSpec, Packing, SinkId};
+use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, PackSpec, Packing, Rotate, SinkId};
 
 use super::Message;
 
@@ -140,8 +140,8 @@ impl Sink {
     fn rotation(&mut self, id: SinkId) -> FilesSpec {
         self.rotate = false;
         self.begin(true);
-        let keep = Some(self.settings.backups);
-        FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep }
+        let rotate = Some(Rotate { keep: self.settings.backups, compress: self.compress });
+        FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate }
     }
 
     /// The request to open it anew, now or when it is not busy any more.
