@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::{PackSpec, Packing};
-use crate::system::file::{FileError, Place};
+use crate::system::file::FileError;
+use crate::system::place::Place;
 use crate::system::rotated::{self, Packed, ToPack};
 
 use super::files;

@@ -11,12 +11,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, futimens};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
-use super::file::{FileError, Place};
+use super::file::FileError;
+use super::place::Place;
 
 /// A rotated file that is to be compressed, and where to.
 pub struct ToPack {
@@ -73,10 +74,6 @@ impl Place {
         self.look(name).is_some()
     }
 
-    fn look(&self, name: &Path) -> Option<FileStat> {
-        fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
-    }
-
     /// Moves what is in a slot to the next one, which is free.
     pub(super) fn shift(&self, n: u32) -> Result<(), FileError> {
         if self.exists(&self.plain(n)) {
@@ -123,7 +120,7 @@ impl Place {
         self.discard()?;
         let mut refused = None;
         for name in (1..=self.taken(keep)).map(|n| self.plain(n)).filter(|name| self.exists(name)) {
-            match self.open_plain(&name, OFlag::O_RDONLY, Mode::empty()) {
+            match self.open_plain(&name, OFlag::O_RDONLY, 0) {
                 Ok((source, stat)) => return self.open_target(source, &stat).map(Some),
                 Err(error) => refused = refused.or_else(|| Some(self.about(&name, error))),
             }
@@ -135,8 +132,7 @@ impl Place {
         let name = self.temporary();
         let fail = |errno| self.about(&name, FileError::errno(&self.path, errno));
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let private = Mode::S_IRUSR | Mode::S_IWUSR;
-        let (target, made) = self.open_plain(&name, flags, private).map_err(|error| self.about(&name, error))?;
+        let (target, made) = self.open_plain(&name, flags, 0o600).map_err(|error| self.about(&name, error))?;
         let mode = Mode::from_bits_truncate(like.st_mode) & (Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO);
         let is_ours = (made.st_uid, made.st_gid) == (like.st_uid, like.st_gid);
         let owner = (Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
@@ -213,7 +209,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    use super::super::file::place_as_self;
+    use super::super::place::{Held, find_as_self};
     use super::*;
 
     struct Logs(tempfile::TempDir, Place);
@@ -221,7 +217,7 @@ mod tests {
     impl Logs {
         fn new() -> Self {
             let directory = tempfile::tempdir().expect("a directory");
-            let place = place_as_self(&directory.path().join("log")).expect("a place");
+            let place = find_as_self(&directory.path().join("log")).expect("a place");
             Self(directory, place)
         }
 
@@ -234,7 +230,8 @@ mod tests {
         }
 
         fn rotate(&self, keep: u32) {
-            self.1.rotate(keep).expect("rotated");
+            let held = Held::of(std::fs::File::open(self.path("")).expect("opened")).expect("stat");
+            assert!(self.1.rotate(keep, &held).expect("rotated"));
         }
 
         /// What there is, by the ends of the names.
