@@ -17,6 +17,7 @@ mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
+mod compress;
 mod console;
 mod control;
 mod demo;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Trial> {
         authority::trials(),
         check::trials(),
         completions::trials(),
+        compress::trials(),
         console::trials(),
         control::trials(),
         demo::trials(),

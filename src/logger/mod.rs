@@ -4,7 +4,7 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each. An [`outlet`] is where many programs [`speak`] in whole [`lines`], which may be [`waiting`]
+//! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where many programs [`speak`] in whole [`lines`], which may be [`waiting`]
 //! there. [`clients`] serves those who look on, [`attach`] those who are attached: a [`viewer`] each, at the
 //! [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and names no
 //! path: the core gives it numbers and open descriptors, and answers when a file is full.
@@ -22,6 +22,8 @@ mod last;
 mod lines;
 mod losses;
 mod outlet;
+mod pace;
+mod pack;
 mod pump;
 mod record;
 mod ring;
@@ -58,6 +60,7 @@ use follow::Client;
 use hand::Hand;
 use lines::Lines;
 use outlet::Outlet;
+use pack::Pack;
 use record::Record;
 use ring::RING_MAX;
 use seats::Wish;
@@ -153,6 +156,8 @@ struct Logger {
     hand: Option<Hand>,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
+    /// What is compressed, when there is time.
+    pack: Option<Pack>,
     /// The core waits for `Drained`.
     draining: bool,
     /// Bytes read since the core's messages were last looked at.
@@ -190,6 +195,7 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
         buffer: vec![0; BUFFER],
         hand: None,
         later: Vec::new(),
+        pack: None,
         draining: false,
         moved: 0,
         now: clock::now(),
@@ -208,8 +214,9 @@ impl Logger {
         self.tell(&FromLogger::Ready)?;
         loop {
             self.now = clock::now();
-            let timeout = self.timers.first().map(|(due, _)| due.since(self.now));
-            let ready = self.poll.wait(timeout)?;
+            let due = self.timers.first().map(|(due, _)| due.since(self.now));
+            let ready = self.poll.wait(if self.pack.is_some() { Some(Duration::ZERO) } else { due })?;
+            let idle = ready.is_empty();
             self.now = clock::now();
             // The core first: what it says can change what there is to do.
             if ready.iter().any(|one| one.token == self.channel_token) && self.listen()? == Core::Gone {
@@ -222,6 +229,7 @@ impl Logger {
                 }
             }
             self.expire()?;
+            self.pack_on(idle)?;
             self.flush_channel()?;
         }
     }
@@ -340,6 +348,10 @@ impl Logger {
             }
             ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
+            ToLogger::Compress { sink } => {
+                let [source, target] = descriptors.try_into().map_err(|_| missing("Compress"))?;
+                self.begin_pack(sink, source, target)?;
+            }
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {

@@ -116,6 +116,9 @@ pub enum ToLogger {
     Exited { console: ConsoleId, how: String },
     /// Empty these files, forget these tails, and say `Cleared`.
     Clear { ticket: u64, tails: Vec<TailId>, sinks: Vec<SinkId> },
+    /// Compress a rotated file when there is time, and say `Compressed`; one at a time. Descriptors: the file, for
+    /// reading, and an own one to write to, from its beginning.
+    Compress { sink: SinkId },
     /// Read what is in the pipes, write it, and say `Drained`.
     Drain,
 }
@@ -182,6 +185,12 @@ pub enum FromLogger {
     /// It is done; `errno`: but a file could not be emptied.
     Cleared {
         ticket: u64,
+        errno: Option<i32>,
+    },
+    /// So many bytes of a rotated file are compressed, which is all of it; or, with `errno`, not.
+    Compressed {
+        sink: SinkId,
+        bytes: u64,
         errno: Option<i32>,
     },
     Drained,

@@ -153,6 +153,7 @@ impl Core {
     pub(super) fn digest(&mut self) {
         while let Some((ticket, purpose, news)) = self.clones.next_news() {
             match (purpose, news) {
+                (Purpose::Pack(sink), news) => self.pack_news(sink, news),
                 (purpose, News::Opened { sink, file }) => {
                     // Of several starts that opened the same file, the first counts; a rotation always.
                     let replaces = matches!(purpose, Purpose::File(_));

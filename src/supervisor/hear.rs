@@ -119,6 +119,7 @@ impl Core {
                 }
             }
             FromLogger::Cleared { ticket, errno } => self.cleared(ticket, errno),
+            FromLogger::Compressed { sink, bytes, errno } => self.is_compressed(sink, bytes, errno),
             FromLogger::Drained => {
                 if let Some(Ending::Output { survivors, .. }) = self.ending {
                     self.output_is_drained(survivors);

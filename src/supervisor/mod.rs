@@ -3,7 +3,7 @@
 //!
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
-//! [`journal`] (log files and events, for the workers that write them), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
+//! [`journal`] (log files and events, for the workers that write them), [`compressing`] (rotated logs), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
 //! [`permit`] (what they may say and when), [`manager`] (what a service manager is told), [`control`] (clients), [`authority`] (what they may do), [`orders`]
 //! (signals, reload), [`remember`] (what people ordered), [`ending`] (the way out).
 
@@ -12,6 +12,7 @@ mod asking;
 mod authority;
 mod clearing;
 mod clones;
+mod compressing;
 mod connect;
 mod consoles;
 mod control;

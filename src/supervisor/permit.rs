@@ -12,6 +12,7 @@
 //! | logger: `Losing` | of a file it was given, any number of bytes |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
 //! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
+//! | logger: `Compressed` | once for each `Compress`, of that file, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
@@ -61,6 +62,8 @@ pub struct Permits {
     streams: BTreeSet<StreamId>,
     drains: u32,
     clears: BTreeSet<u64>,
+    /// What it is to compress.
+    packs: Option<SinkId>,
     has_log: bool,
     log_fails: bool,
     channels: BTreeSet<ChannelName>,
@@ -134,6 +137,7 @@ impl Permits {
             }
             ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
             ToLogger::Clear { ticket, .. } => drop(self.clears.insert(*ticket)),
+            ToLogger::Compress { sink } => self.packs = Some(*sink),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
             ToLogger::Hand
             | ToLogger::Settings { .. }
@@ -195,6 +199,10 @@ impl Permits {
             }
             FromLogger::Cleared { ticket, errno } => {
                 allow(self.clears.remove(ticket), Violation::NotAsked(*ticket))?;
+                errno.map_or(Ok(()), judge_error)
+            }
+            FromLogger::Compressed { sink, bytes: _, errno } => {
+                allow(self.packs.take() == Some(*sink), Violation::OutOfTurn("Compressed"))?;
                 errno.map_or(Ok(()), judge_error)
             }
             FromLogger::Drained => self.judge_drained(),

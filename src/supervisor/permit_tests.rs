@@ -114,6 +114,18 @@ fn drained_answers_drain() {
         permits.told_logger(&ToLogger::Clear { ticket: 3, tails: vec![], sinks: vec![] });
         assert_eq!(permits.judge_logger(&cleared(errno)), judged);
     }
+    let compressed = |sink, errno| FromLogger::Compressed { sink, bytes: 9, errno };
+    let early = permits.judge_logger(&compressed(FILE, None));
+    assert_eq!(early, Err(Violation::OutOfTurn("Compressed")));
+    for (sink, errno, judged) in [
+        (FILE, None, Ok(())),
+        (FILE, Some(28), Ok(())),
+        (FILE, Some(0), Err(Violation::NoError(0))),
+        (SinkId(8), None, Err(Violation::OutOfTurn("Compressed"))),
+    ] {
+        permits.told_logger(&ToLogger::Compress { sink: FILE });
+        assert_eq!(permits.judge_logger(&compressed(sink, errno)), judged);
+    }
     permits.told_logger(&ToLogger::Drain);
     assert_eq!(permits.judge_logger(&FromLogger::Drained), Ok(()));
     assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));

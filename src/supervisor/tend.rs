@@ -282,6 +282,7 @@ impl Core {
             self.notifier_left_questions();
         } else if role == Role::Logger {
             self.logger_left_clearing();
+            self.output.compression.logger_died(now);
         }
         let link = self.workers.entry(role).or_default().ended(now);
         if let Some(link) = link {
@@ -401,7 +402,7 @@ impl Core {
 
     fn file_is_kept(&mut self, sink: SinkId) {
         self.tell_logger((ToLogger::Kept { sink }, Vec::new()));
-        if let Some(next) = self.output.finished(sink, clock::now()) {
+        if let Some(next) = self.output.finished(sink) {
             self.work_on_file(sink, next);
         }
     }
@@ -413,7 +414,7 @@ impl Core {
                     let words = format!("{} can be rotated and reopened again", self.output.path(sink));
                     self.record(Kind::OutputRecovered, Facts::message(words));
                 }
-                if let Some(next) = self.output.finished(sink, clock::now()) {
+                if let Some(next) = self.output.finished(sink) {
                     self.work_on_file(sink, next);
                 }
             }

@@ -70,6 +70,12 @@ pub const PROGRAMS: Section = Section {
         ),
         row(&[("log_maxbytes", "\"50MB\""), ("log_backups", "10")], "`\"50MB\"`, 10", "rotation; 0 bytes: never"),
         row(
+            &[("log_compress", "false")],
+            "false",
+            "rotated files are compressed with gzip (`.1.gz`), when there is time; one that is not yet, as `.1`, counts \
+             the same",
+        ),
+        row(
             &[("log_timestamps", "false"), ("strip_ansi", "false")],
             "false, false",
             "the time (UTC, to the millisecond) before each line; without the escape sequences of terminals. A line \

@@ -228,6 +228,15 @@ fn two_users_must_not_share_a_log_file() {
     let rotated = "[defaults]\nuser = \"a\"\ncmd = \"x\"\n[programs.a]\nstdout = \"/l/x\"\nlog_backups = 2\n[programs.b]\nstdout = \"/l/x.2\"\n[programs.c]\nstdout = \"/l/x.3\"\n";
     assert!(told(load_one(rotated)).contains("`b` would write to `/l/x.2`, which is `a`'s log when it is rotated"));
     assert!(!told(load_one(rotated)).contains("`c` would"));
+    for (keys, end, refused) in [
+        ("log_backups = 2", "2.gz", true),
+        ("log_backups = 1", "2.gz", false),
+        ("log_backups = 1\nlog_compress = true", "gz.tmp", true),
+        ("log_backups = 1", "gz.tmp", false),
+    ] {
+        let text = rotated.replace("log_backups = 2", keys).replace("/l/x.2", &format!("/l/x.{end}"));
+        assert_eq!(load_one(&text).is_err(), refused, "{keys} {end}");
+    }
     for (path, what) in [("/run/taskmaster/lock", "lock"), ("/l/../l/x", "goes through `..`")] {
         let text = format!("[programs.a]\nuser = \"a\"\ncmd = \"x\"\nstdout = \"{path}\"\n");
         assert!(told(load_one(&text)).contains(what), "{path}");

@@ -7,6 +7,7 @@ mod failing;
 mod following;
 mod killed;
 mod measure;
+mod packing;
 mod rotating;
 mod speaking;
 

@@ -3,8 +3,9 @@
 //!
 //! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
 //! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
-//! in [`sink`]; what leads to where many speak, in [`outlets`].
+//! in [`sink`]; which rotated file is compressed, in [`compress`]; what leads to where many speak, in [`outlets`].
 
+mod compress;
 mod losses;
 mod outlets;
 mod sink;
@@ -23,13 +24,14 @@ use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
 use crate::protocol::logger::{ConsoleId, FileName, OutletKind, SinkSettings, StreamId, TailId, ToLogger, Voice};
-use crate::protocol::spawner::{OpenFile, SinkId};
+use crate::protocol::spawner::{OpenFile, PackSpec, Packing, SinkId};
 use crate::system::{block, place, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
+pub use compress::{Compression, Step};
 pub use losses::Loss;
 use losses::Losses;
 use outlets::Outlets;
@@ -86,6 +88,7 @@ pub struct Output {
     /// What a logger works with, and the next one finds.
     hand: Option<Vec<Passed>>,
     outlets: Outlets,
+    pub compression: Compression<Passed>,
     sinks: BTreeMap<SinkId, Sink>,
     losses: Losses,
     by_key: HashMap<SinkKey, SinkId>,
@@ -116,6 +119,7 @@ impl Output {
         Self {
             hand: None,
             outlets: Outlets::new(SinkId(1), SinkId(2), console, notify),
+            compression: Compression::default(),
             sinks: BTreeMap::new(),
             losses: Losses::default(),
             by_key: HashMap::new(),
@@ -148,7 +152,7 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        self.sinks.insert(sink, Sink::new(path, identity, settings));
+        self.sinks.insert(sink, Sink::new(path, identity, settings, program.watch.log_compress));
         self.by_key.insert(key, sink);
         Some(sink)
     }
@@ -171,13 +175,22 @@ impl Output {
         let name = place::name_of(&*file).map(FileName);
         let known = self.sinks.get_mut(&sink)?;
         let dropping = self.losses.is_open(sink);
-        if known.opened(file, name, replaces) { known.message(sink, dropping) } else { None }
+        if !known.opened(file, name, replaces) {
+            return None;
+        }
+        if known.compress {
+            self.compression.want(sink);
+        }
+        known.message(sink, dropping)
     }
 
     /// The logger has moved to the file that it was given last.
     pub fn moved(&mut self, sink: SinkId) {
         if let Some(known) = self.sinks.get_mut(&sink) {
             known.moved();
+            if known.compress {
+                self.compression.want(sink);
+            }
         }
     }
 
@@ -283,8 +296,23 @@ impl Output {
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<Work> {
-        self.sinks.get_mut(&sink)?.finished(sink, now)
+    pub fn finished(&mut self, sink: SinkId) -> Option<Work> {
+        self.sinks.get_mut(&sink)?.finished(sink)
+    }
+
+    /// The next step of compression, if one can be taken now; with the files that it is about.
+    pub fn compress_next(&mut self, now: Moment) -> Option<(SinkId, Step, Vec<Passed>)> {
+        let sinks = &self.sinks;
+        self.compression.next(now, |sink, step| match sinks.get(&sink) {
+            Some(known) if step == Step::Open => known.can_be_compressed(),
+            Some(known) => !step.looks_at_names() || !known.busy,
+            None => false,
+        })
+    }
+
+    /// The request for a step of it.
+    pub fn pack(&mut self, sink: SinkId, step: Packing) -> Option<PackSpec> {
+        Some(self.sinks.get_mut(&sink)?.pack(sink, step))
     }
 
     /// This is our own standard output from now on.
@@ -358,6 +386,12 @@ impl Output {
                 if let Some(known) = self.sinks.get_mut(&sink) {
                     let wanted = settings(program);
                     known.identity = spec::identity(&program.exec);
+                    let was = std::mem::replace(&mut known.compress, program.watch.log_compress);
+                    if !known.compress {
+                        self.compression.forget(sink);
+                    } else if !was || known.settings != wanted {
+                        self.compression.want(sink);
+                    }
                     if known.settings != wanted {
                         known.settings = wanted;
                         messages.push((ToLogger::Settings { sink, settings: wanted }, Vec::new()));
@@ -366,9 +400,11 @@ impl Output {
             }
         }
         used.extend(self.streams.values().filter_map(|stream| stream.sink));
+        let is_unused = |id: &SinkId, sink: &Sink| !used.contains(id) && !sink.busy && !self.compression.is_at(*id);
         let unused: Vec<SinkId> =
-            self.sinks.iter().filter(|(id, sink)| !used.contains(id) && !sink.busy).map(|(id, _)| *id).collect();
+            self.sinks.iter().filter(|(id, sink)| is_unused(id, sink)).map(|(id, _)| *id).collect();
         for sink in unused {
+            self.compression.forget(sink);
             self.sinks.remove(&sink);
             self.by_key.retain(|_, known| *known != sink);
             messages.push((ToLogger::Close { sink }, Vec::new()));
