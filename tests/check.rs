@@ -64,6 +64,9 @@ fn valid() {
     assert_eq!((checked.code, checked.stdout, checked.stderr.as_str()), (0, said, ""));
     // The file can also be named without -c.
     assert_eq!(taskmasterd(&["check", &path], |_| {}).code, 0);
+    let (checked, path, _directory) = check("include = [\"*.d/*.toml\"]\n");
+    let said = format!("{path}: valid, no programs are configured yet\n");
+    assert_eq!((checked.code, checked.stdout, checked.stderr.as_str()), (0, said, ""));
 }
 
 fn faults() {

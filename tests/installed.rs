@@ -118,6 +118,8 @@ fn package() {
     let facts: Vec<&str> = said.lines().collect();
     for fact in [
         "installed: active enabled",
+        "first start: a note and no warning",
+        "member: sees web and may not stop it",
         "accounts: taskmaster-log taskmaster-notify taskmaster-shell taskmaster",
         "type: notify ready",
         "status: no processes",
