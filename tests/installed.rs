@@ -148,6 +148,8 @@ fn package() {
         "restart: new supervisor",
         "removal: stopped, nothing left",
         "purge: no state",
+        "group's /var/log: active, events.log",
+        "purge: nothing at all",
         "journal: Reloading",
         "end",
     ] {

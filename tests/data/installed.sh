@@ -107,6 +107,15 @@ if ! kill -0 "$program" 2>/dev/null && [ ! -e /run/taskmaster ] && [ ! -e /usr/b
 fi
 apt-get purge --yes taskmaster >&2
 [ ! -e /var/lib/taskmaster ] && [ ! -e /var/log/taskmaster ] && [ ! -e /etc/taskmaster/taskmaster.toml ] && say "purge: no state"
+# As on Ubuntu.
+rm /etc/taskmaster/conf.d/web.toml
+groupadd --system syslog
+chgrp syslog /var/log
+chmod 775 /var/log
+apt-get install --yes --no-install-recommends /job/first.deb >&2
+say "group's /var/log: $(systemctl is-active $unit), $(ls /var/lib/taskmaster/log)"
+apt-get purge --yes taskmaster >&2
+[ ! -e /var/lib/taskmaster ] && [ ! -e /etc/taskmaster ] && say "purge: nothing at all"
 say "journal: $(journalctl -u $unit | grep -o 'Reloading' | sort -u)"
 journalctl -u $unit --no-pager -o cat | tail -n 60 >&2
 say end
