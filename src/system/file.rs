@@ -282,7 +282,8 @@ fn open_trusted(
                 Err(errno) => (None, vec![errno.desc().to_owned()]),
             }
         }
-        Ok(End::Other(..) | End::Directory) => (None, vec!["is not a plain file".to_owned()]),
+        Ok(End::Directory) => (None, vec!["is a directory, not a plain file".to_owned()]),
+        Ok(End::Other(..)) => (None, vec!["is not a plain file".to_owned()]),
         // The doubts say all.
         Ok(End::Link) => (None, Vec::new()),
         Err(error) if error.path == path => (None, vec![error.error]),
