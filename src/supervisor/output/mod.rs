@@ -2,54 +2,35 @@
 //! that is started anew must be given. The bytes themselves never come here.
 //!
 //! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
-//! program noticing and without a byte being lost.
+//! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
+//! in [`sink`].
+
+mod losses;
+mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::model::id::{Account, ProcessId};
 use crate::model::program::Program;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{ConsoleId, SinkSettings, StreamId, TailId, ToLogger};
-use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
-use crate::system::{block, stdio};
+use crate::protocol::logger::{ConsoleId, FileName, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::spawner::{OpenFile, SinkId};
+use crate::system::{block, place, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
-/// Log files in root's directories: readable for the program's group.
-const LOG_MODE: u32 = 0o640;
-
-/// One log file, whoever writes to it.
-struct Sink {
-    path: Template,
-    identity: Identity,
-    settings: SinkSettings,
-    file: Option<Rc<OwnedFd>>,
-    /// The file before it, as long as the logger may need it, and whether it was rotated away.
-    before: Option<(Rc<OwnedFd>, bool)>,
-    /// The logger cannot write it.
-    dropping: bool,
-    /// A clone is opening or rotating it.
-    busy: bool,
-    /// The clone that is at it has given us the new file already: what the logger says now is about that.
-    delivered: bool,
-    /// What the clone is at is a rotation.
-    rotating: bool,
-    /// To be rotated when it is not busy any more.
-    rotate: bool,
-    /// It cannot be rotated: not tried again before this moment, with a pause that grows.
-    failing: Option<(Moment, Duration)>,
-    /// To be opened anew when it is not busy any more.
-    reopen: bool,
-}
+pub use losses::Loss;
+use losses::Losses;
+use sink::Sink;
+pub use sink::{Rotation, Work};
 
 /// Our own standard output, as the logger writes it.
 #[derive(Default)]
@@ -58,7 +39,6 @@ struct Outlet {
     file: Option<Rc<OwnedFd>>,
     /// Its number, once a program writes there.
     sink: Option<SinkId>,
-    dropping: bool,
 }
 
 /// Same path and same user: the same file.
@@ -89,15 +69,6 @@ pub struct Connected {
     pub input: Option<ProgramInput>,
 }
 
-/// What is to be done about a full log file.
-pub enum Rotation {
-    Do(FilesSpec),
-    /// It has failed not long ago: the logger goes on with the file it has.
-    NotYet,
-    /// It is being done, or there is no such file.
-    Nothing,
-}
-
 /// Where an output goes, as far as it can be emptied.
 pub enum LogFile {
     Open(SinkId),
@@ -107,10 +78,6 @@ pub enum LogFile {
 
 /// Pipes of one output that may be open at once: of the running life, and of ended ones.
 const LIVES_KEPT: usize = 4;
-
-/// The pauses between tries to rotate a file that cannot be.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The size of the pipe that a logger looks at others through.
 const LARGE_PIPE: i32 = 1 << 20;
@@ -124,6 +91,7 @@ pub struct Output {
     hand: Option<Vec<Passed>>,
     outlet: Outlet,
     sinks: BTreeMap<SinkId, Sink>,
+    losses: Losses,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<(ProcessId, Channel), TailId>,
@@ -162,21 +130,7 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        let known = Sink {
-            path,
-            identity,
-            settings,
-            file: None,
-            before: None,
-            dropping: false,
-            busy: false,
-            delivered: false,
-            rotating: false,
-            rotate: false,
-            failing: None,
-            reopen: false,
-        };
-        self.sinks.insert(sink, known);
+        self.sinks.insert(sink, Sink::new(path, identity, settings));
         self.by_key.insert(key, sink);
         Some(sink)
     }
@@ -185,49 +139,56 @@ impl Output {
     pub fn log_file(&self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> LogFile {
         let Some(path) = spec::log_file(log_dir, program, id, channel) else { return LogFile::None };
         let sink = self.by_key.get(&(path, program.exec.user.clone()));
-        let is_open = |sink: &&SinkId| self.sinks.get(sink).is_some_and(|known| known.file.is_some());
+        let is_open = |sink: &&SinkId| self.sinks.get(sink).is_some_and(Sink::is_open);
         sink.filter(is_open).map_or(LogFile::Closed, |sink| LogFile::Open(*sink))
     }
 
     /// The request to open a file, unless it is open.
     pub fn to_open(&self, sink: SinkId) -> Option<OpenFile> {
-        let known = self.sinks.get(&sink).filter(|known| known.file.is_none())?;
-        Some(OpenFile { sink, path: known.path.clone(), mode: LOG_MODE })
+        self.sinks.get(&sink)?.to_open(sink)
     }
 
     /// A file was opened for the first time, rotated or reopened.
-    ///
-    /// The logger may die before it has heard of the new file, with bytes of the old one in hand: that one is
-    /// kept until it says that it has moved.
     pub fn opened(&mut self, sink: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
+        let name = place::name_of(&*file).map(FileName);
         let known = self.sinks.get_mut(&sink)?;
-        // Several starts can open one file at once: the first is as good as the others.
-        if known.file.is_some() && !replaces {
-            return None;
-        }
-        let old = known.file.replace(file);
-        known.delivered = replaces;
-        known.before = match (known.before.take(), old) {
-            // Moved twice without a word of the logger: the first is the one it may have been writing.
-            (Some((first, _)), _) => Some((first, false)),
-            (None, old) => old.map(|old| (old, known.rotating)),
-        };
-        sink_message(sink, known)
+        let dropping = self.losses.is_open(sink);
+        if known.opened(file, name, replaces) { known.message(sink, dropping) } else { None }
     }
 
     /// The logger has moved to the file that it was given last.
     pub fn moved(&mut self, sink: SinkId) {
         if let Some(known) = self.sinks.get_mut(&sink) {
-            known.before = None;
+            known.moved();
         }
     }
 
-    /// The logger begins to drop what should go into this file, or writes it again. True if that is news.
-    pub fn dropping(&mut self, sink: SinkId, dropping: bool) -> bool {
-        if self.outlet.sink == Some(sink) {
-            return std::mem::replace(&mut self.outlet.dropping, dropping) != dropping;
-        }
-        self.sinks.get_mut(&sink).is_some_and(|known| std::mem::replace(&mut known.dropping, dropping) != dropping)
+    /// The logger begins to drop what should go into this file.
+    pub fn loss_begins(&mut self, sink: SinkId) {
+        let name = self.path(sink);
+        self.losses.begin(sink, name);
+    }
+
+    /// It has dropped so many bytes more; `false`: outside any loss.
+    pub fn loses(&mut self, sink: SinkId, bytes: u64) -> bool {
+        self.losses.add(sink, bytes)
+    }
+
+    /// It drops nothing any more. Also: whether the file is open yet.
+    pub fn loss_ends(&mut self, sink: SinkId, bytes: u64) -> Option<(Loss, bool)> {
+        self.losses.add(sink, bytes);
+        self.losses.end(sink).map(|loss| (loss, self.has(sink)))
+    }
+
+    /// The losses whose end no other logger will tell, because their file is closed; with `all`, those of the open
+    /// ones, too.
+    pub fn losses_end(&mut self, all: bool) -> Vec<Loss> {
+        let open = |sink| self.sinks.contains_key(&sink) || self.outlet.sink == Some(sink);
+        self.losses.end_all(|sink| all || !open(sink))
+    }
+
+    fn has(&self, sink: SinkId) -> bool {
+        self.sinks.contains_key(&sink) || self.outlet.sink == Some(sink)
     }
 
     /// The program that writes to this pipe runs now.
@@ -272,75 +233,34 @@ impl Output {
         self.streams.remove(&stream);
     }
 
-    /// The request for a rotation that the logger asked for: once at a time, and only of what exists.
-    ///
-    /// The new file reaches the logger before the clone that made it is over. Where much is written, the
-    /// logger fills it in that time and asks again: that waits for the clone's end, it is not forgotten.
+    /// The request for a rotation that the logger asked for.
     pub fn rotate(&mut self, sink: SinkId, now: Moment) -> Rotation {
-        let Some(known) = self.sinks.get_mut(&sink).filter(|known| known.file.is_some()) else {
-            return Rotation::Nothing;
-        };
-        if known.busy {
-            known.rotate |= known.delivered;
-            return Rotation::Nothing;
-        }
-        if known.failing.is_some_and(|(until, _)| now < until) {
-            return Rotation::NotYet;
-        }
-        known.busy = true;
-        known.delivered = false;
-        known.rotating = true;
-        known.rotate = false;
-        let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
-        Rotation::Do(FilesSpec { identity: known.identity.clone(), file, rotate: Some(known.settings.backups) })
+        self.sinks.get_mut(&sink).map_or(Rotation::Nothing, |known| known.rotate(sink, now))
+    }
+
+    /// The request for the file that has the name now.
+    pub fn astray(&mut self, sink: SinkId, now: Moment) -> Rotation {
+        self.sinks.get_mut(&sink).map_or(Rotation::Nothing, |known| known.astray(sink, now))
     }
 
     /// A rotation or reopening has failed. True if that is news.
     pub fn has_failed(&mut self, sink: SinkId, now: Moment) -> bool {
-        let Some(known) = self.sinks.get_mut(&sink) else { return false };
-        let pause = known.failing.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
-        known.failing.replace((now + pause, pause)).is_none()
+        self.sinks.get_mut(&sink).is_some_and(|known| known.has_failed(now))
     }
 
     /// One has worked. True if that is news.
     pub fn has_worked(&mut self, sink: SinkId) -> bool {
-        self.sinks.get_mut(&sink).is_some_and(|known| known.failing.take().is_some())
+        self.sinks.get_mut(&sink).is_some_and(Sink::has_worked)
     }
 
     /// The requests that open every file anew, for logrotate.
-    pub fn reopen_all(&mut self) -> Vec<FilesSpec> {
-        let ids: Vec<SinkId> = self.sinks.keys().copied().collect();
-        ids.into_iter().filter_map(|sink| self.reopen(sink)).collect()
-    }
-
-    fn reopen(&mut self, sink: SinkId) -> Option<FilesSpec> {
-        let known = self.sinks.get_mut(&sink).filter(|known| known.file.is_some())?;
-        if known.busy {
-            known.reopen = true;
-            return None;
-        }
-        known.busy = true;
-        known.delivered = false;
-        known.rotating = false;
-        known.reopen = false;
-        let file = OpenFile { sink, path: known.path.clone(), mode: LOG_MODE };
-        Some(FilesSpec { identity: known.identity.clone(), file, rotate: None })
+    pub fn reopen_all(&mut self) -> Vec<(SinkId, Work)> {
+        self.sinks.iter_mut().filter_map(|(sink, known)| Some((*sink, known.reopen(*sink)?))).collect()
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<FilesSpec> {
-        let known = self.sinks.get_mut(&sink)?;
-        known.busy = false;
-        if known.rotate {
-            match self.rotate(sink, now) {
-                Rotation::Do(spec) => Some(spec),
-                Rotation::NotYet | Rotation::Nothing => None,
-            }
-        } else if known.reopen {
-            self.reopen(sink)
-        } else {
-            None
-        }
+    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<Work> {
+        self.sinks.get_mut(&sink)?.finished(sink, now)
     }
 
     /// It is our own standard output, and can be written.
@@ -374,13 +294,11 @@ impl Output {
     /// Everything that a logger needs that is started anew.
     pub fn everything(&self) -> Vec<Message> {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
-        let sinks = self.sinks.iter().filter_map(|(sink, known)| sink_message(*sink, known));
+        let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink, self.losses.is_open(*sink)));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        let outlet = self
-            .outlet
-            .sink
-            .zip(self.outlet.file.as_ref())
-            .map(|(sink, file)| (ToLogger::Outlet { sink, dropping: self.outlet.dropping }, vec![Rc::clone(file)]));
+        let outlet = self.outlet.sink.zip(self.outlet.file.as_ref()).map(|(sink, file)| {
+            (ToLogger::Outlet { sink, dropping: self.losses.is_open(sink) }, vec![Rc::clone(file)])
+        });
         hand.chain(outlet).chain(sinks).chain(streams).collect()
     }
 
@@ -436,13 +354,6 @@ fn settings(program: &Program) -> SinkSettings {
         timestamps: watch.log_timestamps,
         strip_ansi: watch.strip_ansi,
     }
-}
-
-fn sink_message(sink: SinkId, known: &Sink) -> Option<Message> {
-    let mut files = vec![Rc::clone(known.file.as_ref()?)];
-    files.extend(known.before.iter().map(|(file, _)| Rc::clone(file)));
-    let rotated = known.before.as_ref().is_some_and(|(_, rotated)| *rotated);
-    Some((ToLogger::Sink { sink, settings: known.settings, rotated, dropping: known.dropping }, files))
 }
 
 fn stream_message(stream: StreamId, known: &Stream) -> Message {
