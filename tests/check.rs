@@ -102,6 +102,9 @@ fn ordinary_user() {
     let as_nobody = |path: &str| taskmasterd_as_nobody(directory.path(), &["check", path], |_| {});
     let checked = as_nobody(&path);
     assert_eq!(checked.code, 0, "{checked:?}");
+    set_mode(Path::new(&path), 0o600);
+    assert_refused(&as_nobody(&path), "Permission denied; do this as root, or as whoever it belongs to");
+    set_mode(Path::new(&path), 0o644);
     // Its own file is as good as root's; somebody else's is not.
     std::os::unix::fs::chown(&path, Some(uid("nobody")), None).expect("chown");
     assert_eq!(as_nobody(&path).code, 0);

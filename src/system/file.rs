@@ -127,6 +127,9 @@ fn open_trusted(
                     let reasons = owner_reasons(&stat, own).into_iter().chain(more(&stat)).collect();
                     (Some((file, stat)), reasons)
                 }
+                Err(Errno::EACCES) => {
+                    (None, vec!["Permission denied; do this as root, or as whoever it belongs to".to_owned()])
+                }
                 Err(errno) => (None, vec![errno.desc().to_owned()]),
             }
         }
