@@ -4,10 +4,11 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where many programs [`speak`] in whole [`lines`], which may be [`waiting`]
-//! there. [`clients`] serves those who look on, [`attach`] those who are attached: a [`viewer`] each, at the
-//! [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and names no
-//! path: the core gives it numbers and open descriptors, and answers when a file is full.
+//! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where
+//! many programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`clients`] serves those who look on,
+//! [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and
+//! [`seats`]. It decides nothing about programs and names no path: the core gives it numbers and open descriptors,
+//! and answers when a file is full.
 
 mod attach;
 mod clear;
