@@ -17,6 +17,7 @@ mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
+mod compress;
 mod console;
 mod control;
 mod demo;
@@ -43,6 +44,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod syslog_output;
 mod trust;
 mod tty;
 mod varlink;
@@ -80,6 +82,7 @@ pub fn all() -> Vec<Trial> {
         authority::trials(),
         check::trials(),
         completions::trials(),
+        compress::trials(),
         console::trials(),
         control::trials(),
         demo::trials(),
@@ -105,6 +108,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        syslog_output::trials(),
         trust::trials(),
         tty::trials(),
         varlink::trials(),

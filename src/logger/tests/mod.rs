@@ -7,7 +7,9 @@ mod failing;
 mod following;
 mod killed;
 mod measure;
+mod packing;
 mod rotating;
+mod speaking;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -94,6 +96,7 @@ impl Core {
             process: format!("p{}", id % 100),
             channel: Output::Stdout,
             sink: sink.map(SinkId),
+            voice: None,
         };
         self.send(&message, vec![read]);
         write.into()
