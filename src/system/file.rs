@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
-use nix::unistd::{Gid as NixGid, fchown};
+use nix::unistd::{Gid as NixGid, UnlinkatFlags, fchown, unlinkat};
 
 use super::directory::{self, Walked};
 use super::way::{Doubt, End, Rules, Way, kind};
@@ -159,7 +159,7 @@ impl Place {
     /// Shifts `NAME.1` … one further, drops what is beyond `keep`, and gives `NAME` the number 1.
     ///
     /// # Errors
-    /// As rename(2); files that are not there are no error.
+    /// As rename(2) and unlink(2); files that are not there are no error.
     pub fn rotate(&self, keep: u32) -> Result<(), FileError> {
         let numbered = |n: u32| {
             let mut name = self.name.clone().into_os_string();
@@ -168,6 +168,11 @@ impl Place {
         };
         let present = (1..=keep).take_while(|n| self.exists(&numbered(*n))).count();
         let present = u32::try_from(present).unwrap_or(keep);
+        // Not renamed over: file systems that care for files replaced like this (ext4, btrfs) then bring all of
+        // the one that takes its place to the disk, and everybody waits.
+        if keep > 0 && present == keep {
+            self.remove(&numbered(keep))?;
+        }
         for n in (1..=present.min(keep.saturating_sub(1))).rev() {
             self.rename(&numbered(n), &numbered(n + 1))?;
         }
@@ -179,6 +184,13 @@ impl Place {
 
     fn exists(&self, name: &Path) -> bool {
         nix::sys::stat::fstatat(&self.directory, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    fn remove(&self, name: &Path) -> Result<(), FileError> {
+        match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(FileError::errno(&self.path, errno)),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
