@@ -165,28 +165,7 @@ enum Core {
 /// # Errors
 /// When the core sends nonsense, or the kernel has no descriptors left.
 pub fn run(channel: Channel) -> Result<(), LoggerError> {
-    let mut poll = Poll::new()?;
-    let channel_token = poll.add(&channel, Interest::Read)?;
-    let mut logger = Logger {
-        channel,
-        channel_token,
-        channel_interest: Interest::Read,
-        poll,
-        sinks: BTreeMap::new(),
-        outlet: None,
-        streams: BTreeMap::new(),
-        tails: BTreeMap::new(),
-        clients: BTreeMap::new(),
-        attached: Attached::default(),
-        tokens: BTreeMap::new(),
-        timers: BTreeSet::new(),
-        buffer: vec![0; BUFFER],
-        hand: None,
-        later: Vec::new(),
-        draining: false,
-        moved: 0,
-        now: clock::now(),
-    };
+    let mut logger = Logger::new(channel)?;
     let result = logger.serve();
     // The core is gone: what has come so far is still written.
     logger.write_out();
@@ -197,6 +176,31 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
 }
 
 impl Logger {
+    fn new(channel: Channel) -> io::Result<Self> {
+        let mut poll = Poll::new()?;
+        let channel_token = poll.add(&channel, Interest::Read)?;
+        Ok(Self {
+            channel,
+            channel_token,
+            channel_interest: Interest::Read,
+            poll,
+            sinks: BTreeMap::new(),
+            outlet: None,
+            streams: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            attached: Attached::default(),
+            tokens: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            buffer: vec![0; BUFFER],
+            hand: None,
+            later: Vec::new(),
+            draining: false,
+            moved: 0,
+            now: clock::now(),
+        })
+    }
+
     fn serve(&mut self) -> Result<(), LoggerError> {
         self.tell(&FromLogger::Ready)?;
         loop {
