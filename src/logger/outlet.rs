@@ -11,11 +11,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use crate::model::time::Moment;
-use crate::protocol::logger::StreamId;
+use crate::protocol::logger::{FromLogger, StreamId};
 use crate::protocol::spawner::SinkId;
 use crate::system::socket;
 
-use super::sink::Wrote;
+use super::sink::{RETRY, Wrote};
 use super::{Logger, LoggerError, Timer};
 
 /// How many bytes may wait.
@@ -34,9 +34,11 @@ pub struct Outlet {
     sent: usize,
     /// A line was cut off: the next one begins after its end.
     is_cut: bool,
-    /// Since when lines are dropped, and how many bytes.
+    /// Since when lines are dropped.
     dropping: Option<Moment>,
+    /// Of which the core does not know.
     dropped: u64,
+    told: Moment,
     /// It has taken something since it last did not.
     works: bool,
     /// A timer runs.
@@ -58,6 +60,7 @@ impl Outlet {
             is_cut: false,
             dropping,
             dropped: 0,
+            told: now,
             works: false,
             timed: false,
         }
@@ -106,6 +109,20 @@ impl Outlet {
                 _ => Wrote::All,
             },
         }
+    }
+
+    /// How many bytes were dropped since that was last told, once in a while.
+    fn losing(&mut self, now: Moment) -> Option<u64> {
+        if self.dropped == 0 || now < self.told + RETRY {
+            return None;
+        }
+        self.told = now;
+        self.take_dropped()
+    }
+
+    /// The same, at once.
+    pub fn take_dropped(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.dropped)).filter(|bytes| *bytes > 0)
     }
 
     fn begin(&mut self, errno: i32, now: Moment) -> Wrote {
@@ -189,9 +206,12 @@ impl Logger {
     pub(super) fn expire_outlet(&mut self) -> Result<(), LoggerError> {
         let Some(outlet) = self.outlet.as_mut() else { return Ok(()) };
         outlet.timed = false;
-        let (id, wrote) = (outlet.id, outlet.flush(self.now));
+        let (id, wrote, losing) = (outlet.id, outlet.flush(self.now), outlet.losing(self.now));
         self.arm_outlet();
         self.tell_written(id, wrote)?;
+        if let Some(bytes) = losing {
+            self.tell(&FromLogger::Losing { sink: id, bytes })?;
+        }
         self.drain()
     }
 
