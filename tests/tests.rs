@@ -11,6 +11,7 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod amounts;
 mod ansible;
 mod attach;
 mod attach_hostile;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        amounts::trials(),
         ansible::trials(),
         attach::trials(),
         attach_hostile::trials(),

@@ -180,30 +180,7 @@ enum Core {
 /// # Errors
 /// When the core sends nonsense, or the kernel has no descriptors left.
 pub fn run(channel: Channel) -> Result<(), LoggerError> {
-    let mut poll = Poll::new()?;
-    let channel_token = poll.add(&channel, Interest::Read)?;
-    let mut logger = Logger {
-        channel,
-        channel_token,
-        channel_interest: Interest::Read,
-        poll,
-        sinks: BTreeMap::new(),
-        spoken: BTreeMap::new(),
-        streams: BTreeMap::new(),
-        tails: BTreeMap::new(),
-        clients: BTreeMap::new(),
-        attached: Attached::default(),
-        tokens: BTreeMap::new(),
-        timers: BTreeSet::new(),
-        buffer: vec![0; BUFFER],
-        hand: None,
-        first: None,
-        later: Vec::new(),
-        pack: None,
-        draining: false,
-        moved: 0,
-        now: clock::now(),
-    };
+    let mut logger = Logger::new(channel)?;
     let result = logger.serve();
     // The core is gone: what has come so far is still written.
     logger.write_out();
@@ -214,6 +191,33 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
 }
 
 impl Logger {
+    fn new(channel: Channel) -> io::Result<Self> {
+        let mut poll = Poll::new()?;
+        let channel_token = poll.add(&channel, Interest::Read)?;
+        Ok(Self {
+            channel,
+            channel_token,
+            channel_interest: Interest::Read,
+            poll,
+            sinks: BTreeMap::new(),
+            spoken: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            attached: Attached::default(),
+            tokens: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            buffer: vec![0; BUFFER],
+            hand: None,
+            first: None,
+            later: Vec::new(),
+            pack: None,
+            draining: false,
+            moved: 0,
+            now: clock::now(),
+        })
+    }
+
     fn serve(&mut self) -> Result<(), LoggerError> {
         self.tell(&FromLogger::Ready)?;
         loop {

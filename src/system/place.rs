@@ -199,6 +199,8 @@ impl Place {
         }
         if keep > 0 {
             let taken = self.taken(keep);
+            // Not renamed over: file systems that care for files replaced like this (ext4, btrfs) then bring all of
+            // the one that takes its place to the disk, and everybody waits.
             if taken == keep {
                 self.clear_slot(keep)?;
             }
