@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("the console has whole lines of both outputs with the name of the process", &[], lines),
         test("a console that nobody reads drops and tells, and holds nobody up", &[], unread),
+        test("what a console loses is counted over the death of a logger", &[], counted),
         test("a console may be a socket, and a killed logger doubles no line there", &[], socket),
         test("a reload brings a program to the console and away from it", &[], reloaded),
         test("a console may be a terminal nothing at all or closed", &[], places),
@@ -28,6 +29,30 @@ pub fn trials() -> Vec<Trial> {
 
 fn program(name: &str, script: &str, more: &str) -> String {
     format!("[programs.{name}]\ncmd = [\"sh\", \"-c\", '{script}']\nstarttime = 0\n{}\n{more}\n", user())
+}
+
+/// Of what a logger has dropped, it has told all but the last.
+fn counted() {
+    let (_unread, write) = nix::unistd::pipe().expect("a pipe");
+    let speak = "n=0; while [ $n -lt 100 ]; do n=$((n+1)); seq 1 4000; sleep 0.01; done";
+    let mut supervisor = Supervisor::prepare(&program("loud", speak, "autorestart = false\nstdout = \"console\""));
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(write));
+    });
+    supervisor.wait_for_state("loud", "EXITED");
+    let logger = supervisor.helper("logger");
+    proc::kill(logger, 9);
+    eventually("another logger runs", || supervisor.helper_now("logger").filter(|pid| *pid != logger));
+    assert_eq!(supervisor.stop(), 0);
+    let events = supervisor.event_log();
+    let told: Vec<&str> = events
+        .iter()
+        .filter(|event| event["kind"] == "output.dropped")
+        .filter_map(|event| event["message"].as_str())
+        .collect();
+    let bytes = told.last().and_then(|words| words.strip_suffix(" bytes were dropped")?.rsplit(' ').next());
+    let bytes: u64 = bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("no sum: {told:?}"));
+    assert!(told.len() == 2 && bytes > 1 << 20, "{told:?}");
 }
 
 /// The standard output of the supervisor, here in a file that is not opened for appending.

@@ -3,6 +3,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::support::peers::Who;
+use crate::support::peers::{Connection, Who};
 use crate::support::supervisor::{receive, send};
 use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
 
@@ -24,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         test("followers that never read harm nobody", &[], deaf_followers),
         test("one call full of selectors harms nobody", &[], many_selectors),
         test("many busy connections of one user harm only that user", &[Need::Root], one_user),
+        test("answers that nobody reads have a bound all together, and root's stay", &[Need::Root], unread_answers),
         test("a call that does not come to its end is cut in time", &[], cut_in_time),
     ]
 }
@@ -45,11 +47,19 @@ fn start() -> Supervisor {
 
 /// With a thousand processes more, which do not run.
 fn start_large(control: &str) -> Supervisor {
+    start_with(control, 1)
+}
+
+/// With so many thousand processes more, which do not run.
+fn start_with(control: &str, thousands: usize) -> Supervisor {
     let user = if is_root() { "user = \"nobody\"" } else { "" };
-    let program = format!(
-        "{control}[programs.web]\ncmd = \"sleep 1000\"\nstarttime = 0\nbackoff = {{ initial = \"1ms\", step = \"1ms\" }}\n{user}\n\
-         [programs.zzz]\ncmd = \"sleep 1000\"\nautostart = false\nnumprocs = 1000\n{user}\n"
+    let mut program = format!(
+        "{control}[programs.web]\ncmd = \"sleep 1000\"\nstarttime = 0\nbackoff = {{ initial = \"1ms\", step = \"1ms\" }}\n{user}\n"
     );
+    for number in 0..thousands {
+        let zzz = format!("[programs.zzz{number}]\ncmd = \"sleep 1000\"\nautostart = false\nnumprocs = 1000\n{user}\n");
+        program.push_str(&zzz);
+    }
     let supervisor = Supervisor::start(&program);
     supervisor.wait_for_state("web", "RUNNING");
     supervisor
@@ -105,6 +115,57 @@ fn one_user() {
     let longest = times.iter().max().copied().expect("an answer");
     // Never behind all sixty, however fast the machine is.
     assert!(longest * 4 < shortest, "{longest:?} for an answer, {shortest:?} for all of the user's");
+}
+
+fn unread_answers() {
+    /// What the supervisor keeps of them, and as much again for how memory is given, in KiB.
+    const BOUND: u64 = 32 << 10;
+    let rule =
+        "[control]\nmode = \"0666\"\n[[control.allow]]\nusers = [12345]\nprograms = [\"*\"]\nverbs = [\"status\"]\n";
+    let supervisor = start_with(rule, 3);
+    let before = resident_kib(supervisor.pid());
+    let mut roots = Connection::of(connect(&supervisor));
+    roots.send("Status", json!({}));
+    let mut cut = 0;
+    // One after another: of each answer the kernel takes a part, and the rest waits.
+    for _ in 0..2 {
+        let mut clients: Vec<_> = (0..60).map(|_| Who::user(12345).connect(&supervisor)).collect();
+        for client in &mut clients {
+            client.send("Status", json!({}));
+        }
+        for client in &mut clients {
+            let stream = client.stream();
+            eventually("an answer has begun", || poll_in(stream).then_some(()));
+        }
+        let grown = resident_kib(supervisor.pid()).saturating_sub(before);
+        assert!(grown < BOUND, "{grown} KiB more");
+        cut += clients.iter_mut().map(|client| usize::from(is_cut(client.stream()))).sum::<usize>();
+    }
+    assert!(cut > 0, "nobody was cut: the bound is not reached");
+    let all = roots.answer()["parameters"]["processes"].as_array().map(Vec::len);
+    assert_eq!(all, Some(3001));
+}
+
+/// Whether something lies in it to read.
+fn poll_in(stream: &UnixStream) -> bool {
+    stream.set_nonblocking(true).expect("sets");
+    let mut one = [0];
+    // SAFETY: one byte can be written there.
+    let seen = unsafe { libc::recv(stream.as_raw_fd(), one.as_mut_ptr().cast(), 1, libc::MSG_PEEK) };
+    seen == 1
+}
+
+/// Whether an answer ends before its time.
+fn is_cut(stream: &mut UnixStream) -> bool {
+    stream.set_nonblocking(false).expect("sets");
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return true,
+            Ok(count) if buffer[count - 1] == 0 => return false,
+            Ok(_) => {}
+        }
+    }
 }
 
 fn connect(supervisor: &Supervisor) -> UnixStream {

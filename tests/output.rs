@@ -1,5 +1,5 @@
-//! Program output: where it goes, that it is whole, and that neither its mass nor a dead logger nor a full
-//! disk costs a program or the supervisor anything.
+//! Program output: where it goes, that it is whole, and that neither its mass nor a dead logger costs a program or the
+//! supervisor anything.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use crate::support::disk::Disk;
 use crate::support::supervisor::TASKMASTERCTL;
 use crate::support::{Need, PATIENCE, Supervisor, eventually, proc, test, user};
 
@@ -29,7 +28,6 @@ pub fn trials() -> Vec<Trial> {
         test("a logger that is killed at work loses and doubles nothing", &[], killed_at_work),
         test("a log that cannot be rotated is told once and again when it can", &[Need::Root], not_rotated),
         test("lines have their time and no escape sequences, from a reload on", &[], dressed),
-        test("a full disk drops output and tells when it begins and ends", &[Need::Root], full_disk),
     ]
 }
 
@@ -388,45 +386,6 @@ fn killed_at_work() {
     let both = times.values().take_while(|count| **count == 2).count();
     assert!(both > 100 && times.values().skip(both).all(|count| *count == 1), "{both} of {}", times.len());
     assert!(times.keys().zip(1..).all(|(number, expected)| *number == expected), "none is missing");
-}
-
-fn full_disk() {
-    let mut supervisor =
-        Supervisor::prepare(&script("count", COUNT, "stdout = \"@dir@/disk/count.log\"\nlog_maxbytes = 0"));
-    let _disk = Disk::mount(supervisor.path("disk"), "size=256k,mode=755");
-    let ballast = supervisor.path("disk/ballast");
-    supervisor.launch();
-    let log = supervisor.path("disk/count.log");
-    eventually("lines are written", || size(&log).filter(|size| *size > 50));
-    // As much as there is room for.
-    let _ = std::fs::write(&ballast, vec![b'x'; 1 << 20]);
-    let dropped = |count: usize| {
-        let is = |event: &&serde_json::Value| event["kind"] == "output.dropped";
-        supervisor.event_log().iter().filter(is).nth(count - 1).cloned()
-    };
-    let begin = eventually("the loss is told", || dropped(1));
-    assert_eq!(begin["errno"], 28, "{begin}");
-    let pid = supervisor.pid_of("count");
-    let last = || supervisor.ctl(&["tail", "-n", "1", "count"]).stdout.trim().parse::<u64>().ok();
-    let now = eventually("a line", last);
-    eventually("the program goes on", || last().filter(|later| *later > now + 50));
-    std::fs::remove_file(&ballast).expect("removes");
-    let end = eventually("the end of the loss is told", || dropped(2));
-    assert!(end["message"].as_str().is_some_and(|words| words.contains("bytes were dropped")), "{end}");
-    let full = size(&log).unwrap_or_default();
-    eventually("lines are written again", || size(&log).filter(|size| *size > full + 50));
-    assert_eq!(supervisor.pid_of("count"), pid);
-    assert_eq!(supervisor.ctl(&["stop", "count"]).code, 0);
-    eventually("the last line is whole", || supervisor.read("disk/count.log").ends_with('\n').then_some(()));
-    assert!(dropped(3).is_none(), "it is told once when it begins and once when it ends");
-    // Whole lines, rising, with one gap: as many bytes as were told.
-    let text = supervisor.read("disk/count.log");
-    let numbers: Vec<u64> = text.lines().map(|line| line.parse().expect("a whole number")).collect();
-    let gaps: Vec<&[u64]> = numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
-    let [gap] = gaps[..] else { panic!("one gap: {gaps:?}") };
-    let missing: usize = (gap[0] + 1..gap[1]).map(|number| number.to_string().len() + 1).sum();
-    let told = format!("; {missing} bytes were dropped");
-    assert!(end["message"].as_str().is_some_and(|words| words.ends_with(&told)), "{missing} are missing: {end}");
 }
 
 /// The directory is the program's user's, who takes the right to write from it and gives it back.

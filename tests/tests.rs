@@ -21,11 +21,13 @@ mod console;
 mod control;
 mod demo;
 mod failures;
+mod faults;
 mod hostile;
 mod import;
 mod in_force;
 mod installed;
 mod lies;
+mod logrotate;
 mod main_job;
 mod manager;
 mod neighbours;
@@ -83,11 +85,13 @@ pub fn all() -> Vec<Trial> {
         control::trials(),
         demo::trials(),
         failures::trials(),
+        faults::trials(),
         hostile::trials(),
         import::trials(),
         in_force::trials(),
         installed::trials(),
         lies::trials(),
+        logrotate::trials(),
         main_job::trials(),
         manager::trials(),
         neighbours::trials(),

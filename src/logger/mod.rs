@@ -20,6 +20,7 @@ mod follow;
 mod hand;
 mod last;
 mod lines;
+mod losses;
 mod outlet;
 mod pump;
 mod record;
@@ -44,7 +45,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::model::time::Moment;
-use crate::protocol::logger::{FromLogger, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::logger::{FileName, FromLogger, SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::SinkId;
 use crate::system::clock;
 use crate::system::poll::{Interest, Poll, Ready};
@@ -127,6 +128,8 @@ enum Timer {
     Stalled(u64),
     /// What waits at an outlet.
     Outlet(SinkId),
+    /// What was dropped of a file.
+    Loss(SinkId),
 }
 
 struct Logger {
@@ -280,8 +283,8 @@ impl Logger {
             ToLogger::Dialled { sink, errno } => {
                 self.dialled(sink, descriptors.into_iter().next().ok_or(errno))?;
             }
-            ToLogger::Sink { sink, settings, rotated, dropping } => {
-                self.take_sink(Given { sink, settings, rotated, dropping }, descriptors)?;
+            ToLogger::Sink { sink, settings, name, rotated, dropping } => {
+                self.take_sink(Given { sink, settings, name, rotated, dropping }, descriptors)?;
             }
             ToLogger::Settings { sink, settings } => {
                 if let Some(sink) = self.sinks.get_mut(&sink) {
@@ -290,7 +293,8 @@ impl Logger {
             }
             ToLogger::Kept { sink } => {
                 if let Some(known) = self.sinks.get_mut(&sink) {
-                    known.kept(self.now);
+                    let wrote = known.kept(self.now);
+                    self.tell_written(sink, wrote)?;
                 }
                 self.resume(sink)?;
             }
@@ -348,7 +352,7 @@ impl Logger {
     }
 
     fn take_sink(&mut self, given: Given, descriptors: Vec<OwnedFd>) -> Result<(), LoggerError> {
-        let Given { sink: id, settings, rotated, dropping } = given;
+        let Given { sink: id, settings, name, rotated, dropping } = given;
         let mut descriptors = descriptors.into_iter();
         let file = descriptors.next().ok_or_else(|| missing("Sink"))?;
         let before = descriptors.next().map(File::from);
@@ -360,10 +364,11 @@ impl Logger {
             return Ok(());
         }
         if let Some(known) = self.sinks.get_mut(&id) {
-            known.replace(file, settings, rotated, hand, self.now)?;
+            known.replace(file, settings, name, rotated, hand, self.now)?;
+            self.arm_loss(id);
             self.resume(id)?;
         } else {
-            let mut sink = Sink::new(id, file, settings, dropping);
+            let mut sink = Sink::new(id, file, settings, name, dropping);
             let rest = sink.recover(before.as_ref(), rotated, hand)?;
             let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
             hand.forget_left_of(id)?;
@@ -452,6 +457,7 @@ impl Logger {
                 }
                 Timer::Stalled(token) => self.expire_stalled(token),
                 Timer::Outlet(id) => self.expire_outlet(id)?,
+                Timer::Loss(id) => self.expire_loss(id)?,
             }
         }
         Ok(())
@@ -463,6 +469,7 @@ impl Logger {
 struct Given {
     sink: SinkId,
     settings: SinkSettings,
+    name: Option<FileName>,
     rotated: bool,
     dropping: bool,
 }

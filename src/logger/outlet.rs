@@ -16,7 +16,7 @@ use crate::model::time::Moment;
 use crate::protocol::logger::OutletKind;
 use crate::system::socket;
 
-use super::sink::Wrote;
+use super::sink::{RETRY, Wrote};
 use super::waiting::Waiting;
 
 /// It is not said more often than this that dropping has ended, or a slow reader would make a flood of it.
@@ -40,9 +40,11 @@ pub struct Outlet {
     kind: OutletKind,
     way: Option<Way>,
     waiting: Waiting,
-    /// Since when lines are dropped, and how many bytes.
+    /// Since when lines are dropped.
     dropping: Option<Moment>,
+    /// Of which the core does not know.
     dropped: u64,
+    told: Moment,
     /// It has taken something since it last did not.
     works: bool,
     /// Why nobody is there, if so: what leads there is of no use.
@@ -61,6 +63,7 @@ impl Outlet {
             waiting: Waiting::default(),
             dropping: dropping.then_some(now),
             dropped: 0,
+            told: now,
             works: false,
             pauses: false,
         }
@@ -154,6 +157,25 @@ impl Outlet {
             }
             Ok(()) => Wrote::All,
         }
+    }
+
+    /// When it is to be told how many bytes were dropped, if some were.
+    pub fn tells_loss(&self) -> Option<Moment> {
+        (self.dropped > 0).then(|| self.told + RETRY)
+    }
+
+    /// How many bytes were dropped since that was last told, once in a while.
+    pub fn losing(&mut self, now: Moment) -> Option<u64> {
+        if self.dropped == 0 || now < self.told + RETRY {
+            return None;
+        }
+        self.told = now;
+        self.take_dropped()
+    }
+
+    /// The same, at once.
+    pub fn take_dropped(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.dropped)).filter(|bytes| *bytes > 0)
     }
 
     fn begin(&mut self, errno: i32, now: Moment) -> Wrote {

@@ -58,6 +58,9 @@ impl Logger {
         if sink.is_waiting() {
             return Ok(Step::Stop);
         }
+        if sink.is_astray(self.now) {
+            return self.overflow(id, sink_id, Self::ask_where);
+        }
         if sink.takes_lines() {
             return self.step_by_lines(id, sink_id, most);
         }
@@ -66,7 +69,7 @@ impl Logger {
         self.watch_all(id)?;
         let most = usize::try_from(room).unwrap_or(usize::MAX).min(most);
         if most == 0 {
-            return self.overflow(id, sink_id);
+            return self.overflow(id, sink_id, Self::rotate);
         }
         match self.carry_over(id, sink_id, most, dress)? {
             Found::Bytes(count) => {
@@ -184,13 +187,18 @@ impl Logger {
         Ok(Step::Stop)
     }
 
-    /// The file is full. A new one is needed only if there is more to write.
-    fn overflow(&mut self, id: StreamId, sink: SinkId) -> Result<Step, LoggerError> {
+    /// Another file is needed, but only if there is more to write.
+    fn overflow(
+        &mut self,
+        id: StreamId,
+        sink: SinkId,
+        ask: fn(&mut Self, SinkId) -> Result<bool, LoggerError>,
+    ) -> Result<Step, LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(Step::Stop) };
         match stream.state() {
             Found::Nothing => self.dry(id),
             Found::End => self.end(id),
-            Found::Bytes(_) => Ok(if self.rotate(sink)? { Step::Stop } else { Step::Again }),
+            Found::Bytes(_) => Ok(if ask(self, sink)? { Step::Stop } else { Step::Again }),
         }
     }
 
@@ -225,11 +233,25 @@ impl Logger {
         if !sink.rotate(hand, self.now) {
             return Ok(false);
         }
-        for stream in sink.streams.clone() {
+        self.wait_for(id, &FromLogger::Rotate { sink: id })?;
+        Ok(true)
+    }
+
+    /// The file has lost its name.
+    fn ask_where(&mut self, id: SinkId) -> Result<bool, LoggerError> {
+        if let Some(sink) = self.sinks.get_mut(&id) {
+            sink.ask_where();
+        }
+        self.wait_for(id, &FromLogger::Astray { sink: id })?;
+        Ok(true)
+    }
+
+    /// Asks the core, and leaves the streams of a file unread until it answers.
+    fn wait_for(&mut self, id: SinkId, question: &FromLogger) -> Result<(), LoggerError> {
+        for stream in self.sinks.get(&id).map(|sink| sink.streams.clone()).unwrap_or_default() {
             self.unwatch(stream);
         }
-        self.tell(&FromLogger::Rotate { sink: id })?;
-        Ok(true)
+        self.tell(question)
     }
 
     /// After the core's answer.
@@ -250,8 +272,9 @@ impl Logger {
         let Some(sink_id) = stream.sink else { return Ok(()) };
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(()) };
         let part = stream.resumable(bytes);
-        sink.count_dropped(bytes.len() - part.len());
+        sink.loss.count((bytes.len() - part.len()) as u64);
         if part.is_empty() {
+            self.arm_loss(sink_id);
             return Ok(());
         }
         stream.given(part);
@@ -260,22 +283,6 @@ impl Logger {
             stream.lost();
         }
         self.tell_written(sink_id, wrote)
-    }
-
-    /// Tells the core when writing begins to fail or works again.
-    pub(super) fn tell_written(&mut self, sink_id: SinkId, wrote: Wrote) -> Result<(), LoggerError> {
-        match wrote {
-            Wrote::All | Wrote::Dropped => Ok(()),
-            Wrote::Recovered(bytes) => self.tell(&FromLogger::Dropped { sink: sink_id, bytes }),
-            Wrote::Began(errno) => {
-                for stream in self.sinks.get(&sink_id).map(|sink| sink.streams.clone()).unwrap_or_default() {
-                    if let Some(stream) = self.streams.get_mut(&stream) {
-                        stream.lost();
-                    }
-                }
-                self.tell(&FromLogger::Dropping { sink: sink_id, errno })
-            }
-        }
     }
 
     /// All write ends are closed and all is read.
@@ -346,6 +353,7 @@ impl Logger {
                 stream.to_drain = None;
             }
             self.give_up_outlets()?;
+            self.tell_last_losses()?;
             self.tell(&FromLogger::Drained)?;
         }
         Ok(())
@@ -380,6 +388,7 @@ impl Logger {
         for stream in sink.streams.clone() {
             self.pump_out(stream)?;
         }
+        self.tell_last_loss(id, true)?;
         let Some(sink) = self.sinks.remove(&id) else { return Ok(()) };
         for id in sink.streams {
             if let Some(stream) = self.streams.get_mut(&id) {

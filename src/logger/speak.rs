@@ -126,6 +126,9 @@ impl Logger {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
+        if let Some(moment) = spoken.outlet.tells_loss() {
+            at(moment.max(self.now + PAUSE));
+        }
         if spoken.outlet.pauses() {
             at(self.now + PAUSE);
         }
@@ -146,7 +149,14 @@ impl Logger {
         if asks {
             self.tell(&FromLogger::Redial { sink: id })?;
         }
-        self.tell_written(id, wrote)
+        self.tell_written(id, wrote)?;
+        let losing = self.spoken.get_mut(&id).and_then(|spoken| spoken.outlet.losing(self.now));
+        losing.map_or(Ok(()), |bytes| self.tell(&FromLogger::Losing { sink: id, bytes }))
+    }
+
+    /// What is not told yet of what was dropped, of each outlet.
+    pub(super) fn last_losses(&mut self) -> Vec<(SinkId, u64)> {
+        self.spoken.iter_mut().filter_map(|(id, spoken)| Some((*id, spoken.outlet.take_dropped()?))).collect()
     }
 
     /// All is read, and nobody has come for what waits.

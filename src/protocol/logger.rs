@@ -1,5 +1,6 @@
 //! Core ↔ logger. The logger reads pipes and writes files by the numbers the core gives them; it never
-//! names a path, and may ask for two things only: that a file be rotated, and that an outlet be connected anew.
+//! names a path, and may ask for two things only: another file in the place of one that is full or has lost its name,
+//! and that an outlet be connected anew.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
@@ -76,8 +77,9 @@ pub enum ToLogger {
     Dialled { sink: SinkId, errno: i32 },
     /// A log file: opened, rotated or reopened. Descriptors: the file, open for reading and appending; and, until
     /// `Moved`, the one that it is in the place of, whose unfinished line comes along if it was `rotated`.
-    /// `dropping`: an earlier logger could not write it, and has not said that it can again.
-    Sink { sink: SinkId, settings: SinkSettings, rotated: bool, dropping: bool },
+    /// `name`: what it was called when it was opened. `dropping`: an earlier logger could not write it, and has not
+    /// said that it can again.
+    Sink { sink: SinkId, settings: SinkSettings, name: Option<FileName>, rotated: bool, dropping: bool },
     /// Its settings have changed.
     Settings { sink: SinkId, settings: SinkSettings },
     /// It could not be rotated or reopened: go on with the old one.
@@ -118,6 +120,11 @@ pub enum ToLogger {
     Drain,
 }
 
+/// What the kernel calls an open file, as a number: another number is another name. No path reaches the logger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FileName(pub u64);
+
 /// How a log file is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SinkSettings {
@@ -145,6 +152,10 @@ pub enum FromLogger {
     Redial {
         sink: SinkId,
     },
+    /// The file has been renamed or removed by somebody else: open the one that has its name.
+    Astray {
+        sink: SinkId,
+    },
     /// The new file is gone on with; the one before it is not needed any more.
     Moved {
         sink: SinkId,
@@ -153,11 +164,17 @@ pub enum FromLogger {
     Ended {
         stream: StreamId,
     },
-    /// Output of these is being dropped, because of this error (errno), or no longer, after so many bytes.
+    /// Output for this file is being dropped from now on, because of this error (errno).
     Dropping {
         sink: SinkId,
         errno: i32,
     },
+    /// So many bytes were dropped since the logger last said how many.
+    Losing {
+        sink: SinkId,
+        bytes: u64,
+    },
+    /// None is dropped any more; so many were since the logger last said how many.
     Dropped {
         sink: SinkId,
         bytes: u64,

@@ -35,7 +35,7 @@ pub struct Request {
 pub enum Job {
     /// Descriptors: report socket, then one for each of `StartSpec::descriptors`.
     Start(Box<StartSpec>),
-    /// Descriptors: report socket.
+    /// Descriptors: report socket, the log file as it is open now.
     Files(FilesSpec),
 }
 
@@ -116,7 +116,8 @@ pub struct OpenFile {
     /// The core's name for the file.
     pub sink: SinkId,
     pub path: Template,
-    /// Only for files in root's directories: 0640 and the program's group.
+    /// Of a new file in root's directories, which is of the program's group; one that comes in the place of another
+    /// is like that.
     pub mode: u32,
 }
 
@@ -125,7 +126,7 @@ pub struct OpenFile {
 #[serde(transparent)]
 pub struct SinkId(pub u64);
 
-/// Log files to open, or to rotate and open.
+/// A log file to open anew, rotated before if it still has its name.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct FilesSpec {
     pub identity: Identity,

@@ -9,7 +9,8 @@ use crate::model::stage::{Stage, StartFailure};
 use crate::model::text::escaped;
 use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
 use crate::system::account;
-use crate::system::file::{self, FileError, Found, Ownership, Place};
+use crate::system::file::FileError;
+use crate::system::place::{self, Demand, Found, Held, Ownership, Place};
 use crate::system::way::Doubt;
 
 use super::identity::{self, Who};
@@ -23,6 +24,14 @@ pub struct Located<'a> {
     place: Result<Place, Option<Theirs>>,
 }
 
+/// The file that a new one takes the place of.
+#[derive(Clone, Copy)]
+pub struct Replaced {
+    held: Held,
+    /// Rotated first, with so many kept.
+    rotate: Option<u32>,
+}
+
 /// Why root opens nothing at a place.
 enum Theirs {
     Doubt(Doubt),
@@ -30,17 +39,20 @@ enum Theirs {
     Error(FileError),
 }
 
-/// The clone's whole job for a rotation or a reopening.
-pub fn open_or_rotate(spec: &FilesSpec, reporter: &Reporter) -> Result<(), StartFailure> {
+/// The clone's whole job for a rotation or a reopening. The descriptor is the file that is open now: no other is
+/// rotated, and a new one is made like it.
+pub fn open_or_rotate(spec: &FilesSpec, descriptors: Vec<OwnedFd>, reporter: &Reporter) -> Result<(), StartFailure> {
+    let held = descriptors.first().map(Held::of).and_then(Result::ok).ok_or_else(nothing_held)?;
+    let replaced = Replaced { held, rotate: spec.rotate };
     let who = identity::find(&spec.identity, reporter)?;
     reporter.reached(Stage::Output);
     let located = locate(&spec.file, &who)?;
     let opened = if located.is_roots() {
-        located.open_as_root(&who, spec.rotate)?
+        located.open_as_root(&who, Some(replaced))?
     } else {
         identity::set_groups(&who)?;
         identity::set_user(&who)?;
-        located.open_as_user(&who, spec.rotate)?
+        located.open_as_user(&who, Some(replaced))?
     };
     reporter.opened(&[opened])
 }
@@ -52,7 +64,7 @@ pub fn locate<'a>(file: &'a OpenFile, who: &Who) -> Result<Located<'a>, StartFai
     if !account::own_uid().is_root() {
         return Ok(Located { file, path, place: Err(None) });
     }
-    let theirs = match file::place(&path, Uid(0)) {
+    let theirs = match place::find(&path, Uid(0)) {
         Ok(Found::Trusted(place)) => return Ok(Located { file, path, place: Ok(place) }),
         Ok(Found::Others(doubt)) => Theirs::Doubt(doubt),
         // A missing directory: whatever it is, it is the user's rights that count there.
@@ -68,28 +80,30 @@ impl Located<'_> {
         self.place.is_ok()
     }
 
-    /// Opens it in root's directory: root's file, readable for the program's group.
-    pub fn open_as_root(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
+    /// Opens it in root's directory: the first time root's file, readable for the program's group.
+    pub fn open_as_root(&self, who: &Who, replaced: Option<Replaced>) -> Result<(SinkId, OwnedFd), StartFailure> {
         let Ok(place) = &self.place else { return Err(self.refusal()) };
-        let ownership = Ownership { group: who.gid(), mode: self.file.mode };
-        self.finish(place, Some(ownership), rotate).map_err(|error| self.told(&error, None))
+        let first = Ownership { owner: None, group: who.gid(), mode: self.file.mode };
+        let ownership = replaced.map_or(first, |replaced| replaced.held.ownership());
+        self.finish(place, Some((ownership, Demand::All)), replaced).map_err(|error| self.told(&error, None))
     }
 
     /// Opens it with the rights of the user that the clone has become.
-    pub fn open_as_user(&self, who: &Who, rotate: Option<u32>) -> Result<(SinkId, OwnedFd), StartFailure> {
-        file::place_as_self(&self.path)
-            .and_then(|place| self.finish(&place, None, rotate))
+    pub fn open_as_user(&self, who: &Who, replaced: Option<Replaced>) -> Result<(SinkId, OwnedFd), StartFailure> {
+        let ownership = replaced.map(|replaced| (replaced.held.ownership(), Demand::Possible));
+        place::find_as_self(&self.path)
+            .and_then(|place| self.finish(&place, ownership, replaced))
             .map_err(|error| self.told(&error, Some(who)))
     }
 
     fn finish(
         &self,
         place: &Place,
-        ownership: Option<Ownership>,
-        rotate: Option<u32>,
+        ownership: Option<(Ownership, Demand)>,
+        replaced: Option<Replaced>,
     ) -> Result<(SinkId, OwnedFd), FileError> {
-        if let Some(keep) = rotate {
-            place.rotate(keep)?;
+        if let Some(Replaced { held, rotate: Some(keep) }) = replaced {
+            place.rotate(keep, &held)?;
         }
         Ok((self.file.sink, place.open_log(ownership)?))
     }
@@ -129,5 +143,14 @@ impl Located<'_> {
             subject: self.path.display().to_string(),
             error: error.to_owned(),
         }
+    }
+}
+
+fn nothing_held() -> StartFailure {
+    StartFailure {
+        stage: Stage::Prepare,
+        errno: 0,
+        subject: String::new(),
+        error: "a descriptor is missing".to_owned(),
     }
 }

@@ -107,7 +107,7 @@ fn work(job: Job, report: OwnedFd, descriptors: Vec<OwnedFd>) -> ! {
         let reporter = Reporter::new(report)?;
         let result = match job {
             Job::Start(spec) => start::become_program(&spec, &reporter, descriptors).map(|never| match never {}),
-            Job::Files(spec) => files::open_or_rotate(&spec, &reporter),
+            Job::Files(spec) => files::open_or_rotate(&spec, descriptors, &reporter),
         };
         if let Err(failure) = &result {
             reporter.failed(failure);

@@ -112,6 +112,7 @@ impl Core {
     /// The logger has written everything, or has had its time.
     pub(super) fn output_is_drained(&mut self, survivors: bool) {
         self.ending = Some(Ending::Events { until: clock::now() + LAST_WORDS, survivors });
+        self.tell_last_losses(true);
         self.record(Kind::SupervisorStopped, Facts::message("all programs have ended"));
     }
 

@@ -4,14 +4,18 @@ use crate::model::event::{Facts, Kind};
 use crate::model::text::escaped;
 use crate::protocol::logger::{FromLogger, ToLogger};
 use crate::protocol::notifier::FromNotifier;
+use crate::protocol::spawner::SinkId;
 use crate::system::clock;
 use crate::worker::channel::{ChannelError, Received};
 
 use super::core::{Core, Ending};
-use super::output::Rotation;
+use super::output::{Loss, Rotation};
 use super::permit::Violation;
 use super::reactor::Event;
 use super::role::Role;
+
+/// How a loss ends that goes on when nobody writes there any more.
+const CLOSED: &str = "is closed before it could be written again";
 
 enum Heard {
     Logger(Received<FromLogger>),
@@ -79,11 +83,14 @@ impl Core {
     fn heed_logger(&mut self, message: FromLogger) {
         match message {
             FromLogger::Ready => self.worker_is_ready(Role::Logger),
-            FromLogger::Rotate { sink } => match self.output.rotate(sink, clock::now()) {
-                Rotation::Do(spec) => self.work_on_file(sink, spec),
-                Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
-                Rotation::Nothing => {}
-            },
+            FromLogger::Rotate { sink } => {
+                let rotation = self.output.rotate(sink, clock::now());
+                self.rotate(sink, rotation);
+            }
+            FromLogger::Astray { sink } => {
+                let rotation = self.output.astray(sink, clock::now());
+                self.rotate(sink, rotation);
+            }
             FromLogger::Redial { sink } => {
                 if let Some((answer, news)) = self.output.redial(sink, clock::now()) {
                     self.tell_logger(answer);
@@ -95,15 +102,21 @@ impl Core {
             FromLogger::Moved { sink } => self.output.moved(sink),
             FromLogger::Ended { stream } => self.output.ended(stream),
             FromLogger::Dropping { sink, errno } => {
-                self.output.dropping(sink, true);
+                self.output.loss_begins(sink);
                 let error = std::io::Error::from_raw_os_error(errno);
                 let words = format!("output for {} is dropped: {error}", self.output.path(sink));
                 self.record(Kind::OutputDropped, Facts { errno: Some(errno), ..Facts::message(words) });
             }
+            FromLogger::Losing { sink, bytes } => {
+                if !self.output.loses(sink, bytes) {
+                    let loss = Loss { name: self.output.path(sink), bytes };
+                    self.tell_loss(&loss, "has not got the rest of a line whose beginning it lost");
+                }
+            }
             FromLogger::Dropped { sink, bytes } => {
-                self.output.dropping(sink, false);
-                let words = format!("{} is written again; {bytes} bytes were dropped", self.output.path(sink));
-                self.record(Kind::OutputDropped, Facts::message(words));
+                if let Some((loss, is_open)) = self.output.loss_ends(sink, bytes) {
+                    self.tell_loss(&loss, if is_open { "is written again" } else { CLOSED });
+                }
             }
             FromLogger::Cleared { ticket, errno } => self.cleared(ticket, errno),
             FromLogger::Drained => {
@@ -112,6 +125,26 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn rotate(&mut self, sink: SinkId, rotation: Rotation) {
+        match rotation {
+            Rotation::Do(work) => self.work_on_file(sink, work),
+            Rotation::NotYet => self.tell_logger((ToLogger::Kept { sink }, Vec::new())),
+            Rotation::Nothing => {}
+        }
+    }
+
+    /// The losses that nobody else will end: of files that are closed; with `all`, of every file.
+    pub(super) fn tell_last_losses(&mut self, all: bool) {
+        for loss in self.output.losses_end(all) {
+            self.tell_loss(&loss, CLOSED);
+        }
+    }
+
+    fn tell_loss(&mut self, loss: &Loss, how: &str) {
+        let words = format!("{} {how}; {} bytes were dropped", loss.name, loss.bytes);
+        self.record(Kind::OutputDropped, Facts::message(words));
     }
 
     fn heed_notifier(&mut self, message: &FromNotifier) {

@@ -184,7 +184,7 @@ fn supervise(
     }
     let terminal = if shell { Saved::of_own_terminal() } else { None };
     let executables = workers::Executables::open(terminal.is_some()).map_err(refusal)?;
-    let event_log = startup::open_event_log(&config.supervisor.event_log, own).map_err(refusal)?;
+    let event_log = startup::open_event_log(&config.supervisor.event_log, own, None).map_err(refusal)?;
     let signals = Signals::block_all().map_err(failed("signals"))?;
     process::become_subreaper().map_err(failed("subreaper"))?;
     if own.is_root() {

@@ -4,11 +4,12 @@
 //! | message | permitted |
 //! |---|---|
 //! | `Ready` | first, and once |
-//! | logger: `Rotate` | of a file that this logger was given |
+//! | logger: `Rotate`, `Astray` | of a file that this logger was given |
 //! | logger: `Redial` | of an outlet that it was given, not again before the answer |
 //! | logger: `Moved` | to a file that this logger was given |
 //! | logger: `Ended` | of a pipe that this logger was given, once |
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
+//! | logger: `Losing` | of a file it was given, any number of bytes |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
 //! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
@@ -174,7 +175,10 @@ impl Permits {
         self.judge_phase(matches!(message, FromLogger::Ready))?;
         match message {
             FromLogger::Ready => Ok(()),
-            FromLogger::Rotate { sink } | FromLogger::Moved { sink } => self.judge_file(*sink),
+            FromLogger::Rotate { sink }
+            | FromLogger::Astray { sink }
+            | FromLogger::Moved { sink }
+            | FromLogger::Losing { sink, bytes: _ } => self.judge_file(*sink),
             FromLogger::Redial { sink } => {
                 let asked = self.outlets.get_mut(sink).ok_or(Violation::UnknownFile(sink.0))?;
                 allow(!std::mem::replace(asked, true), Violation::OutOfTurn("Redial"))

@@ -1,4 +1,4 @@
-//! What is permitted to whom, and when.
+//! Each message in its turn, and out of it.
 
 use super::*;
 use crate::model::event::EventLogFormat;
@@ -12,7 +12,7 @@ fn logger() -> Permits {
     let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
     let (tail, channel) = (TailId(9), Channel::Stdout);
     let mut permits = Permits::default();
-    permits.told_logger(&ToLogger::Sink { sink: FILE, settings, rotated: false, dropping: false });
+    permits.told_logger(&ToLogger::Sink { sink: FILE, settings, name: None, rotated: false, dropping: false });
     permits.told_logger(&ToLogger::Stream {
         stream: PIPE,
         tail,
@@ -46,13 +46,16 @@ fn only_files_that_the_logger_was_given_are_rotated_also_after_they_were_closed(
     let mut permits = logger();
     let rotate = FromLogger::Rotate { sink: FILE };
     assert_eq!(permits.judge_logger(&rotate), Ok(()));
+    assert_eq!(permits.judge_logger(&FromLogger::Astray { sink: FILE }), Ok(()));
+    let strange = FromLogger::Astray { sink: SinkId(8) };
+    assert_eq!(permits.judge_logger(&strange), Err(Violation::UnknownFile(8)));
     permits.told_logger(&ToLogger::Close { sink: FILE });
     assert_eq!(permits.judge_logger(&rotate), Ok(()), "the two messages have crossed");
     let unknown = FromLogger::Rotate { sink: SinkId(PIPE.0) };
     assert_eq!(permits.judge_logger(&unknown), Err(Violation::UnknownFile(8)));
     let settings = SinkSettings { max_bytes: 1, backups: 1, timestamps: false, strip_ansi: false };
     for sink in (100..).map(SinkId).take(CLOSED_MAX) {
-        permits.told_logger(&ToLogger::Sink { sink, settings, rotated: false, dropping: false });
+        permits.told_logger(&ToLogger::Sink { sink, settings, name: None, rotated: false, dropping: false });
         permits.told_logger(&ToLogger::Close { sink });
     }
     assert_eq!(permits.judge_logger(&rotate), Err(Violation::UnknownFile(7)), "it is long gone");
@@ -77,6 +80,9 @@ fn dropping_begins_and_ends_in_turn() {
         assert_eq!(permits.judge_logger(&begin), Err(Violation::OutOfTurn("Dropping")));
         assert_eq!(permits.judge_logger(&end), Ok(()));
     }
+    let losing = |sink| FromLogger::Losing { sink, bytes: u64::MAX };
+    assert_eq!(permits.judge_logger(&losing(FILE)), Ok(()), "the rest of a line, after the end");
+    assert_eq!(permits.judge_logger(&losing(SinkId(9))), Err(Violation::UnknownFile(9)));
     for errno in [0, -1, 4096, i32::MIN] {
         let made_up = FromLogger::Dropping { sink: FILE, errno };
         assert_eq!(permits.judge_logger(&made_up), Err(Violation::NoError(errno)));

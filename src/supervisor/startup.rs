@@ -13,7 +13,7 @@ use crate::model::id::Uid;
 use crate::model::text::escaped;
 use crate::system::directory::{self, DirectoryError};
 use crate::system::named_socket::{self, NamedSocket};
-use crate::system::{account, file, process};
+use crate::system::{account, file, place, process};
 
 const LOG_DIR_MODE: u32 = 0o755;
 const STATE_DIR_MODE: u32 = 0o711;
@@ -96,19 +96,22 @@ pub fn kernel() -> Result<(), String> {
     }
 }
 
-/// Opens the event log, in trusted hands.
+/// Opens the event log, in trusted hands. A new one is like the `open` one, if there is one.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn open_event_log(path: &Path, own: Uid) -> Result<OwnedFd, String> {
+pub fn open_event_log(path: &Path, own: Uid, open: Option<&OwnedFd>) -> Result<OwnedFd, String> {
     let told =
         |error: file::FileError| format!("event_log {}: {}", escaped(&error.path.to_string_lossy()), error.error);
-    let place = match file::place(path, own).map_err(told)? {
-        file::Found::Trusted(place) => place,
-        file::Found::Others(doubt) => return Err(DirectoryError::doubt(&doubt).of("event_log", path)),
+    let found = match place::find(path, own).map_err(told)? {
+        place::Found::Trusted(found) => found,
+        place::Found::Others(doubt) => return Err(DirectoryError::doubt(&doubt).of("event_log", path)),
     };
-    let ownership = own.is_root().then(|| file::Ownership { group: account::own_gid(), mode: EVENT_LOG_MODE });
-    let log = place.open_log(ownership).map_err(told)?;
+    let first = place::Ownership { owner: None, group: account::own_gid(), mode: EVENT_LOG_MODE };
+    let like = open.and_then(|open| place::Held::of(open).ok()).map(|held| held.ownership());
+    let ownership = like.or_else(|| own.is_root().then_some(first));
+    let demand = if own.is_root() { place::Demand::All } else { place::Demand::Possible };
+    let log = found.open_log(ownership.map(|ownership| (ownership, demand))).map_err(told)?;
     file::belongs(&log, own)
         .map_err(|reason| format!("event_log {}: {reason}; or remove it", escaped(&path.to_string_lossy())))?;
     Ok(log)

@@ -11,14 +11,14 @@ use crate::model::signal::Signal;
 use crate::model::time::Moment;
 use crate::protocol::logger::ToLogger;
 use crate::protocol::notifier::ToNotifier;
-use crate::protocol::spawner::{Bytes, FilesSpec, Job, Request, SinkId, Ticket};
+use crate::protocol::spawner::{Bytes, Job, Request, SinkId, Ticket};
 use crate::system::{clock, dial, process, socket, stdio};
 use crate::worker::channel::{ChannelError, Passed};
 use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
 use super::core::{Core, Ending};
-use super::output::{self, Message};
+use super::output::{self, Message, Work};
 use super::reactor::{ClientId, Link, Source};
 use super::role::Role;
 use super::spec;
@@ -148,6 +148,7 @@ impl Core {
     }
 
     fn equip_logger(&mut self) {
+        self.tell_last_losses(false);
         for message in self.output.everything().into_iter().chain(self.consoles.everything()) {
             self.tell_logger(message);
         }
@@ -386,11 +387,11 @@ impl Core {
     }
 
     /// Has a clone of the spawner rotate or reopen a log file.
-    pub(super) fn work_on_file(&mut self, sink: SinkId, spec: FilesSpec) {
+    pub(super) fn work_on_file(&mut self, sink: SinkId, (spec, open): Work) {
         let announced = self.clones.announce(&mut self.reactor, Purpose::File(sink), false, clock::now());
         let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
             let request = Request { ticket, cgroup: false, job: Job::Files(spec) };
-            self.ask_spawner(&request, vec![Rc::new(report)])
+            self.ask_spawner(&request, vec![Rc::new(report), open])
                 .inspect_err(|_| self.clones.retract(&mut self.reactor, ticket))
         });
         if result.is_err() {
@@ -434,11 +435,10 @@ impl Core {
 
     /// Opens every log anew: logrotate has renamed them.
     pub fn reopen_logs(&mut self) {
-        for spec in self.output.reopen_all() {
-            let sink = spec.file.sink;
-            self.work_on_file(sink, spec);
+        for (sink, work) in self.output.reopen_all() {
+            self.work_on_file(sink, work);
         }
-        match super::startup::open_event_log(&self.config.supervisor.event_log, self.own_uid) {
+        match super::startup::open_event_log(&self.config.supervisor.event_log, self.own_uid, Some(&self.event_log)) {
             Ok(log) => {
                 self.event_log = Rc::new(log);
                 self.send_event_log();

@@ -1,20 +1,17 @@
-//! Files under suspicion: log files that programs' users could have prepared, and configuration that
-//! decides what root runs. Everything is judged on the open descriptor, not on the name.
+//! Files under suspicion: configuration that decides what root runs, secrets, and files of our own. Everything is
+//! judged on the open descriptor, not on the name. Log files are in [`super::place`].
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid as NixGid, fchown};
 
-use super::directory::{self, Walked};
-use super::way::{Doubt, End, Rules, Way, kind};
+use super::way::{End, Rules, Way, kind};
 use crate::model::id::{Gid, Uid};
-use crate::model::text::escaped;
 
 /// The largest file that is read as configuration, in bytes.
 pub const CONFIG_MAX: u64 = 4 << 20;
@@ -31,161 +28,12 @@ pub struct FileError {
 }
 
 impl FileError {
-    fn errno(path: &Path, errno: Errno) -> Self {
+    pub(super) fn errno(path: &Path, errno: Errno) -> Self {
         Self { errno: errno as i32, path: path.to_owned(), error: errno.desc().to_owned() }
     }
 
-    fn words(path: &Path, error: impl Into<String>) -> Self {
+    pub(super) fn words(path: &Path, error: impl Into<String>) -> Self {
         Self { errno: 0, path: path.to_owned(), error: error.into() }
-    }
-}
-
-/// A place for a log file: its directory, walked to, and its name there.
-pub struct Place {
-    directory: OwnedFd,
-    name: PathBuf,
-    path: PathBuf,
-}
-
-/// A place that was looked for.
-pub enum Found {
-    /// Nobody but root and the supervisor's own user can change what is there.
-    Trusted(Place),
-    /// Others can: root opens nothing there.
-    Others(Doubt),
-}
-
-/// Finds the place of a log file. Links are followed only where nobody but root and `own` could have put them.
-///
-/// # Errors
-/// A missing directory, a path without a file name.
-pub fn place(path: &Path, own: Uid) -> Result<Found, FileError> {
-    let (parent, name) = parent_and_name(path)?;
-    match directory::walk(parent, own) {
-        Ok(Walked::Trusted(directory)) => {
-            Ok(Found::Trusted(Place { directory, name: name.into(), path: path.to_owned() }))
-        }
-        Ok(Walked::Others(doubt, _)) => Ok(Found::Others(doubt)),
-        Err(error) => {
-            Err(FileError { errno: error.errno, path: path.to_owned(), error: format!("the directory {error}") })
-        }
-    }
-}
-
-/// The place of a log file for a process that opens it with no more than its own user's rights: links on
-/// the way are followed as for that user, the file itself may be none.
-///
-/// # Errors
-/// A directory that the user cannot reach, a path without a file name.
-pub fn place_as_self(path: &Path) -> Result<Place, FileError> {
-    let (parent, name) = parent_and_name(path)?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory = nix::fcntl::open(parent, flags, Mode::empty()).map_err(|errno| FileError {
-        errno: errno as i32,
-        path: path.to_owned(),
-        error: format!("the directory {}: {}", escaped(&parent.to_string_lossy()), errno.desc()),
-    })?;
-    Ok(Place { directory, name: name.into(), path: path.to_owned() })
-}
-
-fn parent_and_name(path: &Path) -> Result<(&Path, &std::ffi::OsStr), FileError> {
-    let parent = path.parent().filter(|parent| parent.is_absolute());
-    let (Some(parent), Some(name)) = (parent, path.file_name()) else {
-        return Err(FileError::words(path, "is not the absolute path of a file"));
-    };
-    // A trailing slash would make the kernel follow a link that O_NOFOLLOW should refuse.
-    if path.as_os_str().as_bytes().ends_with(b"/") {
-        return Err(FileError::words(path, "ends with a slash"));
-    }
-    Ok((parent, name))
-}
-
-/// Who a newly made log file belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ownership {
-    pub group: Gid,
-    pub mode: u32,
-}
-
-impl Place {
-    /// Opens the log file for appending and reading, and makes it if it is not there.
-    ///
-    /// Refused are links, FIFOs, devices, sockets, directories, and files with a second name (a hard
-    /// link to a file of somebody else).
-    ///
-    /// # Errors
-    /// As open(2), or what the file is instead of a plain one.
-    pub fn open_log(&self, ownership: Option<Ownership>) -> Result<OwnedFd, FileError> {
-        let flags = OFlag::O_RDWR
-            | OFlag::O_APPEND
-            | OFlag::O_CREAT
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY
-            | OFlag::O_CLOEXEC;
-        let how = OpenHow::new()
-            .flags(flags)
-            .mode(Mode::from_bits_truncate(ownership.map_or(0o640, |o| o.mode)))
-            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = openat2(&self.directory, &self.name, how).map_err(|errno| self.refusal(errno))?;
-        let stat = fstat(&file).map_err(|errno| FileError::errno(&self.path, errno))?;
-        if kind(&stat) != SFlag::S_IFREG {
-            return Err(FileError::words(&self.path, "is not a plain file"));
-        }
-        if stat.st_nlink > 1 {
-            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
-        }
-        if let Some(ownership) = ownership
-            && stat.st_size == 0
-        {
-            let fail = |errno| FileError::errno(&self.path, errno);
-            fchown(&file, None, Some(NixGid::from_raw(ownership.group.0))).map_err(fail)?;
-            fchmod(&file, Mode::from_bits_truncate(ownership.mode)).map_err(fail)?;
-        }
-        super::stdio::set_nonblocking(&file, false)
-            .map_err(|error| FileError::errno(&self.path, Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
-        Ok(file)
-    }
-
-    fn refusal(&self, errno: Errno) -> FileError {
-        match errno {
-            Errno::ELOOP => FileError::words(&self.path, "is a symbolic link"),
-            Errno::ENXIO => FileError::words(&self.path, "is a FIFO or a socket, not a plain file"),
-            Errno::EISDIR => FileError::words(&self.path, "is a directory"),
-            errno => FileError::errno(&self.path, errno),
-        }
-    }
-
-    /// Shifts `NAME.1` … one further, drops what is beyond `keep`, and gives `NAME` the number 1.
-    ///
-    /// # Errors
-    /// As rename(2); files that are not there are no error.
-    pub fn rotate(&self, keep: u32) -> Result<(), FileError> {
-        let numbered = |n: u32| {
-            let mut name = self.name.clone().into_os_string();
-            name.push(format!(".{n}"));
-            PathBuf::from(name)
-        };
-        let present = (1..=keep).take_while(|n| self.exists(&numbered(*n))).count();
-        let present = u32::try_from(present).unwrap_or(keep);
-        for n in (1..=present.min(keep.saturating_sub(1))).rev() {
-            self.rename(&numbered(n), &numbered(n + 1))?;
-        }
-        if keep > 0 {
-            self.rename(&self.name, &numbered(1))?;
-        }
-        Ok(())
-    }
-
-    fn exists(&self, name: &Path) -> bool {
-        nix::sys::stat::fstatat(&self.directory, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        match renameat(&self.directory, from, &self.directory, to) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(FileError::errno(&self.path, errno)),
-        }
     }
 }
 
@@ -399,6 +247,7 @@ pub fn give(pipe: impl AsFd, uid: Uid, gid: Gid) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::directory;
 
     fn temporary() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");
@@ -408,47 +257,6 @@ mod tests {
 
     fn own() -> Uid {
         super::super::account::own_uid()
-    }
-
-    fn trusted(path: &Path) -> Place {
-        match place(path, own()) {
-            Ok(Found::Trusted(place)) => place,
-            Ok(Found::Others(doubt)) => panic!("{doubt}"),
-            Err(error) => panic!("{}", error.error),
-        }
-    }
-
-    fn open(path: &Path) -> Result<OwnedFd, String> {
-        trusted(path).open_log(None).map_err(|error| error.error)
-    }
-
-    #[test]
-    fn a_log_that_is_something_else_is_refused() {
-        let (directory, log) = temporary();
-        std::os::unix::fs::symlink("/etc/passwd", &log).expect("symlink");
-        assert_eq!(open(&log).map(drop), Err("is a symbolic link".to_owned()));
-        std::fs::remove_file(&log).expect("rm");
-        nix::unistd::mkfifo(&log, Mode::S_IRWXU).expect("mkfifo");
-        assert_eq!(open(&log).map(drop), Err("is not a plain file".to_owned()));
-        std::fs::remove_file(&log).expect("rm");
-        std::fs::create_dir(&log).expect("mkdir");
-        assert_eq!(open(&log).map(drop), Err("is a directory".to_owned()));
-        std::fs::remove_dir(&log).expect("rmdir");
-        std::fs::write(directory.path().join("other"), "secret").expect("write");
-        std::fs::hard_link(directory.path().join("other"), &log).expect("link");
-        assert!(open(&log).is_err_and(|error| error.contains("hard link")));
-    }
-
-    #[test]
-    fn rotation_shifts_and_drops_the_oldest() {
-        let (_directory, log) = temporary();
-        for n in 1..=5 {
-            std::fs::write(&log, n.to_string()).expect("write");
-            trusted(&log).rotate(3).expect("rotates");
-        }
-        let read = |n: u32| std::fs::read_to_string(format!("{}.{n}", log.display())).ok();
-        assert_eq!([read(1), read(2), read(3), read(4)], [Some("5".into()), Some("4".into()), Some("3".into()), None]);
-        assert!(!log.exists());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod inspect;
 pub mod limits;
 pub mod named_socket;
 pub mod notify_socket;
+pub mod place;
 pub mod poll;
 pub mod process;
 pub mod pty;

@@ -7,7 +7,7 @@
 use crate::system::sandbox::{Call, Calls, When};
 
 pub static LOGGER: Calls =
-    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, HAND, CLIENTS, ATTACHED], fatal: NEVER, unknown: UNKNOWN };
+    Calls { allowed: &[COMMON, OPEN_ONLY, LOOP, FILES, NAME, HAND, CLIENTS, ATTACHED], fatal: NEVER, unknown: UNKNOWN };
 pub static NOTIFIER: Calls = Calls {
     allowed: &[COMMON, LOOP, FILES, CLIENTS, THREADS, NETWORK, NAMES, DIRECTORIES],
     fatal: NEVER,
@@ -81,6 +81,9 @@ const LOOP: &[Call] = &[
     Call::always(libc::SYS_epoll_wait, "the loop"),
     Call::always(libc::SYS_epoll_pwait, "epoll_wait(2) where there is no call of that name"),
 ];
+
+/// A log file that somebody has renamed or removed.
+const NAME: &[Call] = &[Call::always(libc::SYS_readlinkat, "what an open file is called now")];
 
 /// Files that came as descriptors.
 const FILES: &[Call] = &[Call::always(libc::SYS_pread64, "the end of a file: its last lines, its unfinished one")];

@@ -39,6 +39,8 @@ pub enum Need {
     Rsyslog,
     Journald,
     Alertmanager,
+    /// A loop device, and ext4 on it.
+    LoopDevice,
     /// A program on the search path.
     Program(&'static str),
     /// The test's own Python ([`python`]) with this package.
@@ -54,6 +56,7 @@ impl Need {
             Self::Cgroup2 => cgroup_mount().is_none().then(|| "needs control groups, version 2".to_owned()),
             Self::Landlock => (landlock_version() < 3).then(|| "needs landlock, version 3".to_owned()),
             Self::UserNamespaces => (!has_user_namespaces()).then(|| "needs user namespaces".to_owned()),
+            Self::LoopDevice => (!has_loop_device()).then(|| "needs a loop device with ext4, and mkfs.ext4".to_owned()),
             Self::Program(name) => (!is_on_path(name)).then(|| format!("needs {name}")),
             Self::PythonPackage(package) => (!imports(&python(), package)).then(|| {
                 format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
@@ -89,6 +92,12 @@ fn has_user_namespaces() -> bool {
         .stderr(std::process::Stdio::null())
         .status();
     tried.is_ok_and(|status| status.success())
+}
+
+fn has_loop_device() -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let has_ext4 = known.lines().any(|line| line.trim() == "ext4");
+    has_ext4 && Path::new("/dev/loop-control").exists() && is_on_path("mkfs.ext4")
 }
 
 /// The directory into which `.ci/run` unpacks Debian's supervisor.

@@ -6,16 +6,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-use super::{Sink, identity};
+use super::{Sink, identity, is_removed};
 use crate::logger::cut;
 use crate::logger::hand::{self, Hand};
 use crate::logger::record::{self, Record};
 
 /// The longest unfinished line that is moved at a rotation.
-const CARRY_MAX: u64 = 64 << 20;
+pub(super) const CARRY_MAX: u64 = 64 << 20;
 const COPY: usize = 64 << 10;
 /// The longest that is kept when a file is emptied in place.
 const EMPTY_KEEPS_MAX: u64 = hand::CAPACITY as u64;
+
 impl Sink {
     /// Empties the file, but for the unfinished line at its end: that is in hand meanwhile.
     pub(super) fn empty(&mut self, hand: &mut Hand) -> io::Result<()> {
@@ -41,18 +42,26 @@ impl Sink {
     }
 
     /// Moves the unfinished line at the end of the old file to the new one.
-    pub(super) fn carry(&mut self, old: &File, end: u64, hand: &mut Hand) -> io::Result<()> {
+    pub(super) fn carry(&mut self, old: &File, end: u64, hand: &Hand) -> io::Result<()> {
+        let most = CARRY_MAX.min(self.max_bytes().saturating_sub(self.size));
+        if let Some(start) = self.movable(old, end, most) {
+            self.transfer(old, start, end, hand)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the end of the old file to the new one; `false`: that could not take it.
+    pub(super) fn transfer(&mut self, old: &File, start: u64, end: u64, hand: &Hand) -> io::Result<bool> {
         let size = self.size;
-        let Some(start) = self.movable(old, end, CARRY_MAX.min(self.max_bytes().saturating_sub(size))) else {
-            return Ok(());
-        };
         hand.note(&Record::Carrying { sink: self.id, file: self.identity, size, start, end })?;
-        if self.copy(old, start, end).and_then(|()| old.set_len(start)).is_err() {
+        let moved = self.copy(old, start, end).and_then(|()| old.set_len(start)).is_ok();
+        if !moved {
             // It stays where it is, cut in two: better than twice.
             let _ = self.file.set_len(size);
             self.look_at_file();
         }
-        hand.note(&Record::Nothing)
+        hand.note(&Record::Nothing)?;
+        Ok(moved)
     }
 
     fn copy(&mut self, old: &File, mut at: u64, end: u64) -> io::Result<()> {
@@ -72,10 +81,15 @@ impl Sink {
     /// # Errors
     /// None on the hand's memory.
     pub fn recover(&mut self, before: Option<&File>, rotated: bool, hand: &mut Hand) -> io::Result<Vec<u8>> {
-        let mut rest = Vec::new();
+        let (mut rest, mut begun) = (Vec::new(), None);
         match hand.left() {
             Record::Writing { sink, file, size, dress } if sink == self.id => {
                 rest = dress.apply(hand.bytes()).into_owned();
+                if file == self.identity {
+                    self.known_only_until(size);
+                }
+                // What was written to one that is removed is nowhere.
+                let before = before.filter(|before| !is_removed(before));
                 let older = before.filter(|before| file != self.identity && identity(before) == Some(file));
                 let there = older.unwrap_or(&self.file);
                 if older.is_some() || file == self.identity {
@@ -92,12 +106,13 @@ impl Sink {
                 rest.drain(..record::written(&rest, &behind(&self.file, 0, rest.len())));
             }
             // As if nothing had been done yet, unless it is all done.
-            Record::Carrying { sink, file, size, end, .. }
+            Record::Carrying { sink, file, size, start, end }
                 if sink == self.id
                     && file == self.identity
                     && before.and_then(|before| before.metadata().ok()).is_some_and(|before| before.len() == end) =>
             {
                 self.file.set_len(size)?;
+                begun = Some((start, end));
             }
             _ => {}
         }
@@ -107,8 +122,10 @@ impl Sink {
                 hand.forget_left()?;
             }
         }
-        if let Some(before) = before
-            && rotated
+        if let (Some(before), Some((start, end))) = (before, begun) {
+            self.transfer(before, start, end, hand)?;
+        } else if let Some(before) = before
+            && (rotated || is_removed(before))
             && rest.is_empty()
             && self.size == 0
             && identity(before) != Some(self.identity)

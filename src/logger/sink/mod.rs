@@ -1,8 +1,11 @@
 //! One log file: how much room it has, writing to it, what happens when it is full and when it fails.
 //!
-//! What a rotation does with an unfinished line, and what a logger that died has left, is in [`carry`].
+//! What a rotation does with an unfinished line, and what a logger that died has left, is in [`carry`]; a file that
+//! somebody else has renamed or removed, in [`astray`]; what is lost of it, and when that is told, in [`loss`].
 
+mod astray;
 mod carry;
+mod loss;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,14 +18,15 @@ use super::dress;
 use super::hand::Hand;
 use super::record::{Dress, FileId, Record};
 use crate::model::time::Moment;
-use crate::protocol::logger::{SinkSettings, StreamId};
+use crate::protocol::logger::{FileName, SinkSettings, StreamId};
 use crate::protocol::spawner::SinkId;
 use crate::system::clock;
 
+use astray::Whereabouts;
+pub use loss::{Loss, RETRY, Told, Wrote};
+
 /// The longest unfinished line that is cut off when the disk is full.
 const REPAIR_MAX: u64 = 64 << 10;
-/// How often a failing file is tried.
-const RETRY: Duration = Duration::from_millis(100);
 /// How long a file that could not be rotated grows, at most, before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -32,25 +36,10 @@ enum Rotation {
     Idle,
     /// The file is full and nothing is written until the answer.
     Asked,
+    /// The file has lost its name, and nothing is written until the answer.
+    Astray,
     /// The same file was reopened while we asked: go on with it, the answer is still to come.
     Crossed,
-}
-
-struct Failing {
-    dropped: u64,
-    tried: Moment,
-}
-
-/// What became of bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrote {
-    All,
-    /// Not all, and this is the first time: the errno.
-    Began(i32),
-    /// Still nothing, or not all.
-    Dropped,
-    /// All, and before that so many bytes were dropped.
-    Recovered(u64),
 }
 
 pub struct Sink {
@@ -66,16 +55,18 @@ pub struct Sink {
     /// When the limit was raised, until when.
     raised_until: Option<Moment>,
     rotation: Rotation,
-    failing: Option<Failing>,
-    /// Bytes that a writer dropped, to get back to a line start, after the file had recovered.
-    late: u64,
+    at: Whereabouts,
+    /// No other file will come.
+    is_closing: bool,
+    /// What of its bytes is dropped.
+    pub loss: Loss,
     /// Who writes here.
     pub streams: Vec<StreamId>,
 }
 
 impl Sink {
     /// `dropping`: an earlier logger could not write it.
-    pub fn new(id: SinkId, file: OwnedFd, settings: SinkSettings, dropping: bool) -> Self {
+    pub fn new(id: SinkId, file: OwnedFd, settings: SinkSettings, name: Option<FileName>, dropping: bool) -> Self {
         let mut sink = Self {
             id,
             file: File::from(file),
@@ -86,12 +77,19 @@ impl Sink {
             limit: settings.max_bytes,
             raised_until: None,
             rotation: Rotation::Idle,
-            failing: dropping.then(|| Failing { dropped: 0, tried: Moment::default() }),
-            late: 0,
+            at: Whereabouts::default(),
+            is_closing: false,
+            loss: Loss::new(dropping),
             streams: Vec::new(),
         };
-        sink.look_at_file();
+        sink.take_up(name);
         sink
+    }
+
+    /// Begins with the file that it has.
+    fn take_up(&mut self, name: Option<FileName>) {
+        self.look_at_file();
+        self.at = Whereabouts::new(name, self.size, is_removed(&self.file));
     }
 
     fn look_at_file(&mut self) {
@@ -103,6 +101,7 @@ impl Sink {
     fn measure(&mut self) {
         if let Ok(metadata) = self.file.metadata() {
             self.size = metadata.len();
+            self.at.seen(&metadata);
         }
         self.mid_line &= self.size > 0;
     }
@@ -115,7 +114,7 @@ impl Sink {
 
     /// Whether its streams must wait for the core's answer.
     pub fn is_waiting(&self) -> bool {
-        self.rotation == Rotation::Asked
+        matches!(self.rotation, Rotation::Asked | Rotation::Astray)
     }
 
     pub fn is_shared(&self) -> bool {
@@ -144,9 +143,9 @@ impl Sink {
         }
     }
 
-    /// What is to be noted before bytes are taken in hand for this file.
-    pub fn record(&mut self, dress: Dress) -> Record {
-        self.measure(); // somebody else may write there, too
+    /// What is to be noted before bytes are taken in hand for this file. It was measured just before: somebody else
+    /// may write there, too.
+    pub const fn record(&self, dress: Dress) -> Record {
         Record::Writing { sink: self.id, file: self.identity, size: self.size, dress }
     }
 
@@ -158,54 +157,39 @@ impl Sink {
     /// How many bytes can be written before the file is full. Endless while bytes are only dropped, so
     /// that a full disk slows nobody.
     pub fn room(&mut self, now: Moment) -> u64 {
-        if self.settings.max_bytes == 0 || self.failing.as_ref().is_some_and(|failing| now < failing.tried + RETRY) {
+        if self.settings.max_bytes == 0 || !self.tries(now) {
             return u64::MAX;
         }
         if self.raised_until.is_some_and(|until| now >= until) {
             self.limit = self.settings.max_bytes;
             self.raised_until = None;
         }
-        if self.size >= self.limit {
-            self.measure(); // somebody else may have emptied it
-        }
         self.limit.saturating_sub(self.size)
     }
 
     /// Appends; at an error the bytes are dropped, and the file is tried again later.
     pub fn write(&mut self, bytes: &[u8], now: Moment) -> Wrote {
-        if let Some(failing) = &mut self.failing
-            && now < failing.tried + RETRY
-        {
-            failing.dropped += bytes.len() as u64;
+        if !self.tries(now) {
+            self.loss.count(bytes.len() as u64);
             return Wrote::Dropped;
         }
         let before = self.size;
         match self.append(bytes) {
-            Ok(()) => self.failing.take().map_or(Wrote::All, |failing| Wrote::Recovered(failing.dropped)),
+            Ok(()) => {
+                self.loss.worked(now);
+                Wrote::All
+            }
             Err(error) => {
                 self.repair();
-                let dropped = (before + bytes.len() as u64).saturating_sub(self.size);
-                match &mut self.failing {
-                    Some(failing) => {
-                        failing.dropped += dropped;
-                        failing.tried = now;
-                        Wrote::Dropped
-                    }
-                    None => {
-                        self.failing = Some(Failing { dropped: dropped + std::mem::take(&mut self.late), tried: now });
-                        Wrote::Began(error.raw_os_error().unwrap_or(libc::EIO))
-                    }
-                }
+                self.loss.count((before + bytes.len() as u64).saturating_sub(self.size));
+                self.loss.failed(error.raw_os_error().unwrap_or(libc::EIO), now)
             }
         }
     }
 
-    /// Counts bytes that were not written because their line's beginning was not.
-    pub fn count_dropped(&mut self, bytes: usize) {
-        match &mut self.failing {
-            Some(failing) => failing.dropped += bytes as u64,
-            None => self.late += bytes as u64,
-        }
+    /// Whether what is written now is not dropped without a try.
+    fn tries(&self, now: Moment) -> bool {
+        self.loss.tries(now) && !self.at.is_given_up()
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -248,7 +232,7 @@ impl Sink {
             return true;
         }
         if self.empty(hand).is_err() {
-            self.kept(now);
+            self.raise(now);
         }
         false
     }
@@ -261,10 +245,13 @@ impl Sink {
         Ok(())
     }
 
-    /// The core could not rotate it: go on, and ask again after as much again, or a while.
-    pub fn kept(&mut self, now: Moment) {
-        self.rotation = Rotation::Idle;
+    /// The core has no other file: go on, and ask again after a while, or, where it was full, after as much again.
+    pub fn kept(&mut self, now: Moment) -> Wrote {
+        if std::mem::replace(&mut self.rotation, Rotation::Idle) == Rotation::Astray {
+            return self.still_astray(now);
+        }
         self.raise(now);
+        Wrote::All
     }
 
     fn raise(&mut self, now: Moment) {
@@ -280,24 +267,30 @@ impl Sink {
         &mut self,
         file: OwnedFd,
         settings: SinkSettings,
+        name: Option<FileName>,
         rotated: bool,
         hand: &mut Hand,
         now: Moment,
     ) -> io::Result<()> {
         let same = is_same(&self.file, &file);
+        self.measure();
+        let lost_from = self.lost_from().filter(|_| !same);
         let old = std::mem::replace(&mut self.file, File::from(file));
         let rotation = std::mem::replace(&mut self.rotation, Rotation::Idle);
         let old_size = self.size;
         self.set(settings);
-        self.look_at_file();
-        if let Some(failing) = &mut self.failing {
-            failing.tried = Moment::default(); // the new one is tried at once
+        self.take_up(name);
+        self.loss.try_at_once();
+        if let Some(known) = lost_from {
+            return self.rescue(&old, known, hand);
         }
         match rotation {
             Rotation::Asked | Rotation::Crossed if same => {
                 self.rotation = Rotation::Crossed;
                 self.raise(now);
             }
+            // Whoever has renamed the old one has it as it is.
+            Rotation::Astray => {}
             Rotation::Idle if same || !rotated => {}
             Rotation::Idle | Rotation::Asked | Rotation::Crossed => self.carry(&old, old_size, hand)?,
         }
@@ -308,6 +301,7 @@ impl Sink {
     pub fn lift_limit(&mut self) {
         self.settings.max_bytes = 0;
         self.rotation = Rotation::Idle;
+        self.is_closing = true;
     }
 
     /// The last bytes of the file, at most `most`, and whether there are more before.
@@ -317,6 +311,10 @@ impl Sink {
         self.file.read_exact_at(&mut bytes, start).ok()?;
         Some((bytes, start > 0))
     }
+}
+
+fn is_removed(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 fn is_same(old: &File, new: &OwnedFd) -> bool {

@@ -18,14 +18,16 @@ struct Kept {
     path: PathBuf,
     settings: SinkSettings,
     file: Rc<OwnedFd>,
+    name: Option<FileName>,
     before: Option<Rc<OwnedFd>>,
     rotations: u32,
 }
 
 impl Kept {
     fn new(path: PathBuf, settings: SinkSettings) -> Self {
-        let file = Rc::new(open(&path).into());
-        Self { path, settings, file, before: None, rotations: 0 }
+        let file: Rc<OwnedFd> = Rc::new(open(&path).into());
+        let name = place::name_of(&*file).map(FileName);
+        Self { path, settings, file, name, before: None, rotations: 0 }
     }
 
     fn name(&self, n: u32) -> PathBuf {
@@ -36,12 +38,14 @@ impl Kept {
         self.rotations += 1;
         std::fs::rename(&self.path, self.name(self.rotations)).expect("renamed");
         let old = std::mem::replace(&mut self.file, Rc::new(open(&self.path).into()));
+        self.name = place::name_of(&*self.file).map(FileName);
         self.before.get_or_insert(old);
     }
 
     fn message(&self, id: u64) -> (ToLogger, Vec<Rc<OwnedFd>>) {
         let rotated = self.before.is_some();
-        let message = ToLogger::Sink { sink: SinkId(id), settings: self.settings, rotated, dropping: false };
+        let message =
+            ToLogger::Sink { sink: SinkId(id), settings: self.settings, name: self.name, rotated, dropping: false };
         (message, [&self.file].into_iter().chain(&self.before).cloned().collect())
     }
 

@@ -1,5 +1,6 @@
 //! The logger's loop on a thread, with real pipes and files; the test plays the core.
 
+mod astray;
 mod clearing;
 mod dressing;
 mod failing;
@@ -18,10 +19,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::protocol::control::Channel as Output;
-use crate::protocol::logger::{FromLogger, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::logger::{FileName, FromLogger, SinkSettings, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::SinkId;
 use crate::system::poll::{Interest, Poll};
-use crate::system::{socket, stdio};
+use crate::system::{place, socket, stdio};
 use crate::worker::channel::{Channel, ChannelError};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -73,7 +74,9 @@ impl Core {
     }
 
     fn send_sink(&mut self, file: File) {
-        let message = ToLogger::Sink { sink: SinkId(1), settings: self.settings, rotated: false, dropping: false };
+        let name = place::name_of(&file).map(FileName);
+        let message =
+            ToLogger::Sink { sink: SinkId(1), settings: self.settings, name, rotated: false, dropping: false };
         self.send(&message, vec![file.into()]);
     }
 

@@ -5,6 +5,7 @@
 //! answers. One that does not read, or reads slowly, delays nobody but itself.
 
 pub mod calls;
+mod client;
 mod config;
 mod denials;
 mod details;
@@ -19,10 +20,9 @@ pub mod view;
 pub mod waiters;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -33,64 +33,28 @@ use crate::policy::permission::{Missing, Peer, Rules};
 use crate::protocol::control::{EventsReply, Refusal};
 use crate::protocol::frame::{CALL_MAX, Decoder, encode};
 use crate::protocol::varlink::{Call, INVALID_PARAMETER, Reply};
-use crate::system::{socket, stdio};
+use crate::system::stdio;
 
+use client::{ANSWERS_BACKLOG, Client, Following, READ_PER_TURN};
 use denials::Denials;
 use events::Only;
 use room::Guest;
 
 use super::reactor::{ClientId, Event as Ready, Reactor, Source};
 
-/// Bytes read from a client in one turn of the loop.
-const READ_PER_TURN: usize = 8 << 10;
 /// Unread answers beyond this count as lost for a follower of events. The kernel holds some more.
 const FOLLOWER_BACKLOG: usize = 64 << 10;
-/// With more unread answers than this, no further call of a client is taken.
-const ANSWERS_BACKLOG: usize = 64 << 10;
 /// A call that has begun is to be complete within this time.
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
 /// Of calls that are not complete, each client may keep so much here, and all of them together.
 const UNFINISHED_FREE: usize = 2 * READ_PER_TURN;
 const UNFINISHED_MAX: usize = 2 << 20;
+/// Of answers that are not read, each client may keep a backlog here, and all of them together so much.
+const UNREAD_MAX: usize = 16 << 20;
 /// Connections accepted in one turn.
 const ACCEPT_PER_TURN: usize = 32;
 /// How long a peer that may not ask anything is kept for the answer that says so.
 const DENIED_PATIENCE: Duration = Duration::from_secs(5);
-
-struct Client {
-    stream: UnixStream,
-    token: u64,
-    /// `Err`: refused at connect, for this reason, and not listened to until this moment.
-    standing: Result<Peer, (Missing, Moment)>,
-    guest: Guest,
-    decoder: Decoder,
-    /// Until when the call that has begun is to be complete.
-    unfinished: Option<Moment>,
-    out: Vec<u8>,
-    /// A call is being answered: nothing is read meanwhile.
-    busy: bool,
-    oneway: bool,
-    following: Option<Following>,
-    end_of_input: bool,
-    close_when_sent: bool,
-}
-
-/// A client that follows events.
-struct Following {
-    only: Only,
-    /// How many it was too slow for.
-    lost: u64,
-}
-
-impl Client {
-    /// When it is to be gone, unless it does what is due.
-    fn deadline(&self) -> Option<Moment> {
-        match &self.standing {
-            Err((_, until)) => Some(*until),
-            Ok(_) => self.unfinished,
-        }
-    }
-}
 
 /// A call that a client made.
 pub struct Request {
@@ -140,7 +104,7 @@ impl Control {
         for _ in 0..ACCEPT_PER_TURN {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    let standing = standing(&stream, rules);
+                    let standing = client::standing(&stream, rules);
                     let guest = match &standing {
                         Ok(peer) if rules.is_owner(peer) => Guest::Owner,
                         Ok(Peer::Client(who)) => Guest::User(who.uid),
@@ -248,6 +212,23 @@ impl Control {
         }
     }
 
+    /// Answers that are not read have a bound all together: of the user who has left most of them, the client
+    /// with most goes, and so nobody else's. Root's own are not counted.
+    fn bound_unread(&mut self, reactor: &mut Reactor) {
+        let mut unread: BTreeMap<Guest, usize> = BTreeMap::new();
+        for client in self.clients.values().filter(|client| client.guest != Guest::Owner) {
+            *unread.entry(client.guest).or_default() += client.out.len();
+        }
+        if unread.values().sum::<usize>() <= UNREAD_MAX {
+            return;
+        }
+        let Some(most) = unread.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(guest, _)| guest) else { return };
+        let its = self.clients.iter().filter(|(_, client)| client.guest == most);
+        if let Some((id, _)) = its.max_by_key(|(_, client)| client.out.len()) {
+            self.close(reactor, *id);
+        }
+    }
+
     /// Whether calls wait for the next turn.
     pub fn has_runnable(&self) -> bool {
         !self.runnable.is_empty()
@@ -264,7 +245,7 @@ impl Control {
         }
         // A client that sends calls faster than they are answered is read when its next is due.
         if ready.readable && !client.end_of_input && !client.decoder.has_frame() {
-            match read_some(client) {
+            match client.read_some() {
                 Ok(()) => {
                     let is_long = client.decoder.waiting() > UNFINISHED_FREE;
                     self.runnable.push_back(id);
@@ -364,14 +345,22 @@ impl Control {
         }
         client.busy = false;
         client.following = None;
-        self.flush(reactor, id);
+        self.send(reactor, id);
     }
 
     /// Sends a part of an answer; more follows.
     pub fn partial(&mut self, reactor: &mut Reactor, id: ClientId, answer: &impl Serialize) {
         if let Some(client) = self.clients.get_mut(&id).filter(|client| !client.oneway) {
             client.out.extend_from_slice(&encode(answer));
-            self.flush(reactor, id);
+            self.send(reactor, id);
+        }
+    }
+
+    /// Sends what can be sent of answers, and keeps the rest within its bounds.
+    fn send(&mut self, reactor: &mut Reactor, id: ClientId) {
+        self.flush(reactor, id);
+        if self.is_behind(id) {
+            self.bound_unread(reactor);
         }
     }
 
@@ -428,20 +417,7 @@ impl Control {
 
     fn flush(&mut self, reactor: &mut Reactor, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return false };
-        let mut sent = 0;
-        while sent < client.out.len() {
-            match client.stream.write(&client.out[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.close(reactor, id);
-                    return true;
-                }
-            }
-        }
-        client.out.drain(..sent);
-        if client.out.is_empty() && client.close_when_sent {
+        if client.send_some().is_err() || (client.out.is_empty() && client.close_when_sent) {
             self.close(reactor, id);
             return true;
         }
@@ -486,39 +462,4 @@ impl Control {
             self.flush(reactor, id);
         }
     }
-}
-
-/// As whom somebody has connected, if it may ask anything.
-fn standing(stream: &UnixStream, rules: &Rules) -> Result<Peer, Missing> {
-    let identity = socket::peer(stream).map_err(|error| Missing {
-        verb: "connect".to_owned(),
-        rule: format!("none, since the kernel does not say who it is: {error}"),
-    })?;
-    let peer = Peer::Client(Rc::new(identity));
-    rules.admit(&peer).map(|()| peer)
-}
-
-fn read_some(client: &mut Client) -> io::Result<()> {
-    let mut buffer = [0; READ_PER_TURN];
-    let mut total = 0;
-    while total < READ_PER_TURN {
-        match client.stream.read(&mut buffer) {
-            Ok(0) => {
-                client.end_of_input = true;
-                return Ok(());
-            }
-            Ok(count) => {
-                client.decoder.push(&buffer[..count]);
-                total += count;
-                // More than a call can be long: the decoder has to say so before more is taken.
-                if client.decoder.waiting() > CALL_MAX {
-                    return Ok(());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

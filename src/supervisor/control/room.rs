@@ -13,7 +13,7 @@ const USER_MAX: usize = 64;
 const REFUSED_MAX: usize = 32;
 
 /// Whose place a client takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Guest {
     /// Root, the supervisor's own user, the shell on its terminal.
     Owner,

@@ -5,6 +5,7 @@
 //! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
 //! in [`sink`]; what leads to where many speak, in [`outlets`].
 
+mod losses;
 mod outlets;
 mod sink;
 
@@ -21,17 +22,19 @@ use crate::model::program::Program;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{ConsoleId, OutletKind, SinkSettings, StreamId, TailId, ToLogger, Voice};
-use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
-use crate::system::{block, stdio};
+use crate::protocol::logger::{ConsoleId, FileName, OutletKind, SinkSettings, StreamId, TailId, ToLogger, Voice};
+use crate::protocol::spawner::{OpenFile, SinkId};
+use crate::system::{block, place, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
+pub use losses::Loss;
+use losses::Losses;
 use outlets::Outlets;
-pub use sink::Rotation;
 use sink::Sink;
+pub use sink::{Rotation, Work};
 
 /// Same path and same user: the same file.
 type SinkKey = (Template, Option<Account>);
@@ -84,6 +87,7 @@ pub struct Output {
     hand: Option<Vec<Passed>>,
     outlets: Outlets,
     sinks: BTreeMap<SinkId, Sink>,
+    losses: Losses,
     by_key: HashMap<SinkKey, SinkId>,
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<(ProcessId, Channel), TailId>,
@@ -113,6 +117,7 @@ impl Output {
             hand: None,
             outlets: Outlets::new(SinkId(1), SinkId(2), console, notify),
             sinks: BTreeMap::new(),
+            losses: Losses::default(),
             by_key: HashMap::new(),
             streams: BTreeMap::new(),
             tails: BTreeMap::new(),
@@ -163,7 +168,10 @@ impl Output {
 
     /// A file was opened for the first time, rotated or reopened.
     pub fn opened(&mut self, sink: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
-        self.sinks.get_mut(&sink)?.opened(sink, file, replaces)
+        let name = place::name_of(&*file).map(FileName);
+        let known = self.sinks.get_mut(&sink)?;
+        let dropping = self.losses.is_open(sink);
+        if known.opened(file, name, replaces) { known.message(sink, dropping) } else { None }
     }
 
     /// The logger has moved to the file that it was given last.
@@ -173,10 +181,32 @@ impl Output {
         }
     }
 
-    /// The logger begins to drop what should go into this file, or writes it again. True if that is news.
-    pub fn dropping(&mut self, sink: SinkId, dropping: bool) -> bool {
-        let known = self.outlets.dropping(sink).or_else(|| Some(&mut self.sinks.get_mut(&sink)?.dropping));
-        known.is_some_and(|known| std::mem::replace(known, dropping) != dropping)
+    /// The logger begins to drop what should go into this file.
+    pub fn loss_begins(&mut self, sink: SinkId) {
+        let name = self.path(sink);
+        self.losses.begin(sink, name);
+    }
+
+    /// It has dropped so many bytes more; `false`: outside any loss.
+    pub fn loses(&mut self, sink: SinkId, bytes: u64) -> bool {
+        self.losses.add(sink, bytes)
+    }
+
+    /// It drops nothing any more. Also: whether the file is open yet.
+    pub fn loss_ends(&mut self, sink: SinkId, bytes: u64) -> Option<(Loss, bool)> {
+        self.losses.add(sink, bytes);
+        self.losses.end(sink).map(|loss| (loss, self.has(sink)))
+    }
+
+    /// The losses whose end no other logger will tell, because their file is closed; with `all`, those of the open
+    /// ones, too.
+    pub fn losses_end(&mut self, all: bool) -> Vec<Loss> {
+        let open = |sink| self.sinks.contains_key(&sink) || self.outlets.kind(sink).is_some();
+        self.losses.end_all(|sink| all || !open(sink))
+    }
+
+    fn has(&self, sink: SinkId) -> bool {
+        self.sinks.contains_key(&sink) || self.outlets.kind(sink).is_some()
     }
 
     /// The program that writes to this pipe runs now.
@@ -232,6 +262,11 @@ impl Output {
         self.sinks.get_mut(&sink).map_or(Rotation::Nothing, |known| known.rotate(sink, now))
     }
 
+    /// The request for the file that has the name now.
+    pub fn astray(&mut self, sink: SinkId, now: Moment) -> Rotation {
+        self.sinks.get_mut(&sink).map_or(Rotation::Nothing, |known| known.astray(sink, now))
+    }
+
     /// A rotation or reopening has failed. True if that is news.
     pub fn has_failed(&mut self, sink: SinkId, now: Moment) -> bool {
         self.sinks.get_mut(&sink).is_some_and(|known| known.has_failed(now))
@@ -243,12 +278,12 @@ impl Output {
     }
 
     /// The requests that open every file anew, for logrotate.
-    pub fn reopen_all(&mut self) -> Vec<FilesSpec> {
-        self.sinks.iter_mut().filter_map(|(sink, known)| known.reopen(*sink)).collect()
+    pub fn reopen_all(&mut self) -> Vec<(SinkId, Work)> {
+        self.sinks.iter_mut().filter_map(|(sink, known)| Some((*sink, known.reopen(*sink)?))).collect()
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<FilesSpec> {
+    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<Work> {
         self.sinks.get_mut(&sink)?.finished(sink, now)
     }
 
@@ -297,9 +332,10 @@ impl Output {
     /// Everything that a logger needs that is started anew.
     pub fn everything(&self) -> Vec<Message> {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
-        let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink));
+        let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink, self.losses.is_open(*sink)));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        hand.chain(self.outlets.everything()).chain(sinks).chain(streams).collect()
+        let outlets = self.outlets.everything(|sink| self.losses.is_open(sink));
+        hand.chain(outlets).chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.

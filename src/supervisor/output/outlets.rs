@@ -19,19 +19,13 @@ use super::Message;
 /// A logger that asks more often is answered without a try.
 const REDIAL: Duration = Duration::from_millis(900);
 
-struct Outlet {
-    sink: SinkId,
-    /// The logger drops what should go there.
-    dropping: bool,
-}
-
 pub struct Outlets {
-    console: Outlet,
+    console: SinkId,
     /// Our own standard output, or why it cannot be written: then the bytes feed the tails.
     output: Result<Rc<OwnedFd>, String>,
     /// That reason was told.
     told: bool,
-    syslog: Outlet,
+    syslog: SinkId,
     /// Its socket, and the facility of programs that name none.
     socket: PathBuf,
     facility: u8,
@@ -42,21 +36,13 @@ pub struct Outlets {
 impl Outlets {
     pub fn new(console: SinkId, syslog: SinkId, output: Result<OwnedFd, String>, notify: &Notify) -> Self {
         let (socket, facility) = notify.local_log();
-        Self {
-            console: Outlet { sink: console, dropping: false },
-            output: output.map(Rc::new),
-            told: false,
-            syslog: Outlet { sink: syslog, dropping: false },
-            socket,
-            facility,
-            tried: None,
-        }
+        Self { console, output: output.map(Rc::new), told: false, syslog, socket, facility, tried: None }
     }
 
     pub fn sink(&self, kind: OutletKind) -> SinkId {
         match kind {
-            OutletKind::Console => self.console.sink,
-            OutletKind::Syslog => self.syslog.sink,
+            OutletKind::Console => self.console,
+            OutletKind::Syslog => self.syslog,
         }
     }
 
@@ -75,21 +61,13 @@ impl Outlets {
         })
     }
 
-    /// Whether the logger drops what should go there.
-    pub fn dropping(&mut self, sink: SinkId) -> Option<&mut bool> {
-        Some(match self.kind(sink)? {
-            OutletKind::Console => &mut self.console.dropping,
-            OutletKind::Syslog => &mut self.syslog.dropping,
-        })
-    }
-
-    /// What a logger that is started anew must know.
-    pub fn everything(&self) -> [Message; 2] {
-        let of = |outlet: &Outlet, kind, way: Option<&Rc<OwnedFd>>| {
-            let message = ToLogger::Outlet { sink: outlet.sink, kind, dropping: outlet.dropping };
+    /// What a logger that is started anew must know; `dropping`: where an earlier one could not be heard.
+    pub fn everything(&self, dropping: impl Fn(SinkId) -> bool) -> [Message; 2] {
+        let of = |sink, kind, way: Option<&Rc<OwnedFd>>| {
+            let message = ToLogger::Outlet { sink, kind, dropping: dropping(sink) };
             (message, way.cloned().into_iter().collect())
         };
-        [of(&self.console, OutletKind::Console, self.output.as_ref().ok()), of(&self.syslog, OutletKind::Syslog, None)]
+        [of(self.console, OutletKind::Console, self.output.as_ref().ok()), of(self.syslog, OutletKind::Syslog, None)]
     }
 
     /// This is our own standard output from now on. The message for the logger, if it can be written.
@@ -97,7 +75,7 @@ impl Outlets {
         self.told = false;
         self.output = output.map(Rc::new);
         let output = Rc::clone(self.output.as_ref().ok()?);
-        Some((ToLogger::Dialled { sink: self.console.sink, errno: 0 }, vec![output]))
+        Some((ToLogger::Dialled { sink: self.console, errno: 0 }, vec![output]))
     }
 
     /// A program says something on our own standard output: why it will not be seen, if that was not told yet.
@@ -128,7 +106,7 @@ impl Outlets {
             (Err(_), Ok(())) => Some((Kind::OutputRecovered, format!("the local syslog {socket} is there"))),
             (Ok(()), Ok(())) | (Err(_), Err(_)) => None,
         };
-        let message = ToLogger::Dialled { sink: self.syslog.sink, errno: result.err().unwrap_or(0) };
+        let message = ToLogger::Dialled { sink: self.syslog, errno: result.err().unwrap_or(0) };
         ((message, way.into_iter().map(Rc::new).collect()), news)
     }
 

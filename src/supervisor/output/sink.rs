@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use crate::model::template::Template;
 use crate::model::time::Moment;
-use crate::protocol::logger::{SinkSettings, ToLogger};
+use crate::protocol::logger::{FileName, SinkSettings, ToLogger};
 use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
+use crate::worker::channel::Passed;
 
 use super::Message;
 
 /// Log files in root's directories: readable for the program's group.
 const LOG_MODE: u32 = 0o640;
 
-/// The pauses between tries to rotate a file that cannot be.
+/// The pauses between tries to rotate a file that cannot be; and to open it anew, because its output may be lost
+/// meanwhile.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE_TO_OPEN: Duration = Duration::from_secs(5);
 
 /// One log file, whoever writes to it.
 pub struct Sink {
@@ -26,10 +29,10 @@ pub struct Sink {
     pub identity: Identity,
     pub settings: SinkSettings,
     file: Option<Rc<OwnedFd>>,
+    /// What it was called when it was opened.
+    name: Option<FileName>,
     /// The file before it, as long as the logger may need it, and whether it was rotated away.
     before: Option<(Rc<OwnedFd>, bool)>,
-    /// The logger cannot write it.
-    pub dropping: bool,
     /// A clone is opening or rotating it.
     pub busy: bool,
     /// The clone that is at it has given us the new file already: what the logger says now is about that.
@@ -38,15 +41,18 @@ pub struct Sink {
     rotating: bool,
     /// To be rotated when it is not busy any more.
     rotate: bool,
-    /// It cannot be rotated: not tried again before this moment, with a pause that grows.
+    /// It could not be rotated or opened: when, and the pause after that, which grows.
     failing: Option<(Moment, Duration)>,
     /// To be opened anew when it is not busy any more.
     reopen: bool,
 }
 
-/// What is to be done about a full log file.
+/// What a clone of the spawner is asked to do, and the file as it is open now.
+pub type Work = (FilesSpec, Passed);
+
+/// What is to be done about a log file that is full or has lost its name.
 pub enum Rotation {
-    Do(FilesSpec),
+    Do(Work),
     /// It has failed not long ago: the logger goes on with the file it has.
     NotYet,
     /// It is being done, or there is no such file.
@@ -60,8 +66,8 @@ impl Sink {
             identity,
             settings,
             file: None,
+            name: None,
             before: None,
-            dropping: false,
             busy: false,
             delivered: false,
             rotating: false,
@@ -84,15 +90,16 @@ impl Sink {
         OpenFile { sink, path: self.path.clone(), mode: LOG_MODE }
     }
 
-    /// It was opened for the first time, rotated or reopened.
+    /// It was opened for the first time, rotated or reopened; `false` if that is nothing to the logger.
     ///
     /// The logger may die before it has heard of the new file, with bytes of the old one in hand: that one is
     /// kept until it says that it has moved.
-    pub fn opened(&mut self, id: SinkId, file: Rc<OwnedFd>, replaces: bool) -> Option<Message> {
+    pub fn opened(&mut self, file: Rc<OwnedFd>, name: Option<FileName>, replaces: bool) -> bool {
         // Several starts can open one file at once: the first is as good as the others.
         if self.is_open() && !replaces {
-            return None;
+            return false;
         }
+        self.name = name;
         let old = self.file.replace(file);
         self.delivered = replaces;
         self.before = match (self.before.take(), old) {
@@ -100,7 +107,7 @@ impl Sink {
             (Some((first, _)), _) => Some((first, false)),
             (None, old) => old.map(|old| (old, self.rotating)),
         };
-        self.message(id)
+        true
     }
 
     /// The logger has moved to the file that it was given last.
@@ -109,11 +116,11 @@ impl Sink {
     }
 
     /// What a logger is told of it, if it is open.
-    pub fn message(&self, sink: SinkId) -> Option<Message> {
+    pub fn message(&self, sink: SinkId, dropping: bool) -> Option<Message> {
         let mut files = vec![Rc::clone(self.file.as_ref()?)];
         files.extend(self.before.iter().map(|(file, _)| Rc::clone(file)));
         let rotated = self.before.as_ref().is_some_and(|(_, rotated)| *rotated);
-        Some((ToLogger::Sink { sink, settings: self.settings, rotated, dropping: self.dropping }, files))
+        Some((ToLogger::Sink { sink, settings: self.settings, name: self.name, rotated, dropping }, files))
     }
 
     /// The request for a rotation that the logger asked for: once at a time, and only of what exists.
@@ -121,34 +128,43 @@ impl Sink {
     /// The new file reaches the logger before the clone that made it is over. Where much is written, the
     /// logger fills it in that time and asks again: that waits for the clone's end, it is not forgotten.
     pub fn rotate(&mut self, id: SinkId, now: Moment) -> Rotation {
-        if !self.is_open() {
-            return Rotation::Nothing;
-        }
+        let Some(open) = self.file.clone() else { return Rotation::Nothing };
         if self.busy {
             self.rotate |= self.delivered;
             return Rotation::Nothing;
         }
-        if self.failing.is_some_and(|(until, _)| now < until) {
+        if self.failing.is_some_and(|(at, pause)| now < at + pause) {
             return Rotation::NotYet;
         }
         self.rotate = false;
         self.begin(true);
         let keep = Some(self.settings.backups);
-        Rotation::Do(FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep })
+        Rotation::Do((FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep }, open))
+    }
+
+    /// The request for the file that has the name now, because the logger has seen that this one has lost it. What
+    /// is being done already is an answer to that, unless the logger has it and speaks of the new file.
+    pub fn astray(&mut self, id: SinkId, now: Moment) -> Rotation {
+        if self.busy {
+            self.reopen |= self.delivered;
+            return Rotation::Nothing;
+        }
+        if self.failing.is_some_and(|(at, pause)| now < at + pause.min(LONGEST_PAUSE_TO_OPEN)) {
+            return Rotation::NotYet;
+        }
+        self.reopen(id).map_or(Rotation::Nothing, Rotation::Do)
     }
 
     /// The request to open it anew, now or when it is not busy any more.
-    pub fn reopen(&mut self, id: SinkId) -> Option<FilesSpec> {
-        if !self.is_open() {
-            return None;
-        }
+    pub fn reopen(&mut self, id: SinkId) -> Option<Work> {
+        let open = self.file.clone()?;
         if self.busy {
             self.reopen = true;
             return None;
         }
         self.reopen = false;
         self.begin(false);
-        Some(FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: None })
+        Some((FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: None }, open))
     }
 
     const fn begin(&mut self, rotating: bool) {
@@ -160,7 +176,7 @@ impl Sink {
     /// A rotation or reopening has failed. True if that is news.
     pub fn has_failed(&mut self, now: Moment) -> bool {
         let pause = self.failing.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
-        self.failing.replace((now + pause, pause)).is_none()
+        self.failing.replace((now, pause)).is_none()
     }
 
     /// One has worked. True if that is news.
@@ -169,11 +185,11 @@ impl Sink {
     }
 
     /// The clone that worked on it is over; gives the next request, if one waits.
-    pub fn finished(&mut self, id: SinkId, now: Moment) -> Option<FilesSpec> {
+    pub fn finished(&mut self, id: SinkId, now: Moment) -> Option<Work> {
         self.busy = false;
         if self.rotate {
             match self.rotate(id, now) {
-                Rotation::Do(spec) => Some(spec),
+                Rotation::Do(work) => Some(work),
                 Rotation::NotYet | Rotation::Nothing => None,
             }
         } else if self.reopen {
