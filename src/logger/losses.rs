@@ -47,9 +47,8 @@ impl Logger {
         for id in self.sinks.keys().copied().collect::<Vec<_>>() {
             self.tell_last_loss(id, false)?;
         }
-        for id in self.spoken.keys().copied().collect::<Vec<_>>() {
-            let told = self.spoken.get_mut(&id).and_then(|spoken| spoken.outlet.take_dropped()).map(Told::Losing);
-            self.tell_loss(id, told)?;
+        for (id, bytes) in self.last_losses() {
+            self.tell_loss(id, Some(Told::Losing(bytes)))?;
         }
         Ok(())
     }
@@ -61,7 +60,7 @@ impl Logger {
         self.tell_loss(id, told)
     }
 
-    pub(super) fn tell_loss(&mut self, sink: SinkId, told: Option<Told>) -> Result<(), LoggerError> {
+    fn tell_loss(&mut self, sink: SinkId, told: Option<Told>) -> Result<(), LoggerError> {
         match told {
             None => Ok(()),
             Some(Told::Losing(bytes)) => self.tell(&FromLogger::Losing { sink, bytes }),

@@ -159,18 +159,18 @@ impl Outlet {
         }
     }
 
+    /// When it is to be told how many bytes were dropped, if some were.
+    pub fn tells_loss(&self) -> Option<Moment> {
+        (self.dropped > 0).then(|| self.told + RETRY)
+    }
+
     /// How many bytes were dropped since that was last told, once in a while.
     pub fn losing(&mut self, now: Moment) -> Option<u64> {
-        if self.loses().is_none_or(|at| now < at) {
+        if self.dropped == 0 || now < self.told + RETRY {
             return None;
         }
         self.told = now;
         self.take_dropped()
-    }
-
-    /// When it is to be told how many bytes were dropped, if any were.
-    pub fn loses(&self) -> Option<Moment> {
-        (self.dropped > 0).then(|| self.told + RETRY)
     }
 
     /// The same, at once.

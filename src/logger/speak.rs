@@ -10,7 +10,7 @@ use crate::protocol::spawner::SinkId;
 use crate::system::poll::Interest;
 
 use super::outlet::Outlet;
-use super::sink::{Told, Wrote};
+use super::sink::Wrote;
 use super::{Logger, LoggerError, Timer};
 
 /// When it is tried again, where a descriptor cannot tell that it can be written.
@@ -20,7 +20,7 @@ const REDIAL: Duration = Duration::from_secs(1);
 
 /// An outlet, and what the loop knows of it.
 pub struct Spoken {
-    pub outlet: Outlet,
+    outlet: Outlet,
     /// How epoll knows it, while something waits.
     token: Option<u64>,
     /// The next timer.
@@ -113,10 +113,6 @@ impl Logger {
         let Some(spoken) = self.spoken.get_mut(&id) else { return Ok(()) };
         let mut next = spoken.outlet.recovers();
         let mut at = |moment: Moment| next = Some(next.map_or(moment, |next| next.min(moment)));
-        let losing = spoken.outlet.losing(self.now);
-        if let Some(moment) = spoken.outlet.loses() {
-            at(moment);
-        }
         match (spoken.outlet.to_watch(), spoken.token) {
             (Some(way), None) => match self.poll.add(way, Interest::Write) {
                 Ok(token) => spoken.token = Some(token),
@@ -129,6 +125,9 @@ impl Logger {
                 }
             }
             (Some(_), Some(_)) | (None, None) => {}
+        }
+        if let Some(moment) = spoken.outlet.tells_loss() {
+            at(moment.max(self.now + PAUSE));
         }
         if spoken.outlet.pauses() {
             at(self.now + PAUSE);
@@ -151,7 +150,13 @@ impl Logger {
             self.tell(&FromLogger::Redial { sink: id })?;
         }
         self.tell_written(id, wrote)?;
-        self.tell_loss(id, losing.map(Told::Losing))
+        let losing = self.spoken.get_mut(&id).and_then(|spoken| spoken.outlet.losing(self.now));
+        losing.map_or(Ok(()), |bytes| self.tell(&FromLogger::Losing { sink: id, bytes }))
+    }
+
+    /// What is not told yet of what was dropped, of each outlet.
+    pub(super) fn last_losses(&mut self) -> Vec<(SinkId, u64)> {
+        self.spoken.iter_mut().filter_map(|(id, spoken)| Some((*id, spoken.outlet.take_dropped()?))).collect()
     }
 
     /// All is read, and nobody has come for what waits.

@@ -362,7 +362,8 @@ impl Output {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
         let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink, self.losses.is_open(*sink)));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        hand.chain(self.outlets.everything(|sink| self.losses.is_open(sink))).chain(sinks).chain(streams).collect()
+        let outlets = self.outlets.everything(|sink| self.losses.is_open(sink));
+        hand.chain(outlets).chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.

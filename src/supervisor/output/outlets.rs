@@ -61,10 +61,10 @@ impl Outlets {
         })
     }
 
-    /// What a logger that is started anew must know; `is_dropping`: where the one before it could not write.
-    pub fn everything(&self, is_dropping: impl Fn(SinkId) -> bool) -> [Message; 2] {
+    /// What a logger that is started anew must know; `dropping`: where an earlier one could not be heard.
+    pub fn everything(&self, dropping: impl Fn(SinkId) -> bool) -> [Message; 2] {
         let of = |sink, kind, way: Option<&Rc<OwnedFd>>| {
-            let message = ToLogger::Outlet { sink, kind, dropping: is_dropping(sink) };
+            let message = ToLogger::Outlet { sink, kind, dropping: dropping(sink) };
             (message, way.cloned().into_iter().collect())
         };
         [of(self.console, OutletKind::Console, self.output.as_ref().ok()), of(self.syslog, OutletKind::Syslog, None)]
