@@ -5,10 +5,10 @@
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
 //! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where
-//! many programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`clients`] serves those who look on,
-//! [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and
-//! [`seats`]. It decides nothing about programs and names no path: the core gives it numbers and open descriptors,
-//! and answers when a file is full.
+//! many programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`given`] is what comes from the core.
+//! [`clients`] serves those who look on, [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a
+//! process, which has a [`screen`] and [`seats`]. It decides nothing about programs and names no path: the core gives
+//! it numbers and open descriptors, and answers when a file is full.
 
 mod attach;
 mod clear;
@@ -18,6 +18,7 @@ mod cut;
 mod dress;
 mod escapes;
 mod follow;
+mod given;
 mod hand;
 mod last;
 mod lines;
@@ -41,14 +42,13 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::model::time::Moment;
-use crate::protocol::logger::{FileName, FromLogger, SinkSettings, StreamId, TailId, ToLogger};
+use crate::protocol::logger::{FromLogger, StreamId, TailId, ToLogger};
 use crate::protocol::spawner::SinkId;
 use crate::system::clock;
 use crate::system::poll::{Interest, Poll, Ready};
@@ -58,14 +58,13 @@ use crate::worker::confine::{Allowance, LOGGER, work};
 use attach::Attached;
 use console::Console;
 use follow::Client;
+use given::Given;
 use hand::Hand;
 use lines::Lines;
 use outlet::Outlet;
 use pack::Pack;
-use record::Record;
-use ring::RING_MAX;
 use seats::Wish;
-use sink::{Sink, Wrote};
+use sink::Sink;
 use speak::Spoken;
 use stream::Stream;
 use tail::Tail;
@@ -371,109 +370,6 @@ impl Logger {
         Ok(())
     }
 
-    fn take_sink(&mut self, given: Given, descriptors: Vec<OwnedFd>) -> Result<(), LoggerError> {
-        let Given { sink: id, settings, name, rotated, dropping } = given;
-        let mut descriptors = descriptors.into_iter();
-        let file = descriptors.next().ok_or_else(|| missing("Sink"))?;
-        let before = descriptors.next().map(File::from);
-        let hand = self.hand.as_mut().ok_or_else(|| missing("Hand"))?;
-        let replaces = before.is_some();
-        // What is in hand for another file is put there first: to move a line takes the hand, too.
-        if replaces && hand.left().sink().is_some_and(|left| left != id) {
-            self.later.push((given, before.into_iter().map(OwnedFd::from).chain([file]).rev().collect()));
-            return Ok(());
-        }
-        if let Some(known) = self.sinks.get_mut(&id) {
-            known.replace(file, settings, name, rotated, hand, self.now)?;
-            self.arm_loss(id);
-            self.resume(id)?;
-        } else {
-            let mut sink = Sink::new(id, file, settings, name, dropping);
-            if let Some(stream) = hand.cut_line(id, sink.is_mid_line()) {
-                self.first = Some((stream, self.now + STILL));
-            }
-            let rest = sink.recover(before.as_ref(), rotated, hand)?;
-            let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
-            hand.forget_left_of(id)?;
-            self.sinks.insert(id, sink);
-            self.tell_written(id, wrote)?;
-            let waiting: Vec<StreamId> =
-                self.streams.iter().filter(|(_, stream)| stream.sink == Some(id)).map(|(id, _)| *id).collect();
-            for stream in waiting {
-                self.link(stream)?;
-            }
-        }
-        if replaces {
-            self.tell(&FromLogger::Moved { sink: id })?;
-        }
-        match self.hand.as_ref().map(Hand::left) {
-            Some(Record::Nothing) => self.settle(),
-            _ => Ok(()),
-        }
-    }
-
-    /// The core has given all files that an earlier logger had: what that one left for others is past.
-    fn settle(&mut self) -> Result<(), LoggerError> {
-        if let Some(hand) = self.hand.as_mut()
-            && hand.left() != Record::Nothing
-        {
-            hand.forget_left()?;
-        }
-        for (given, descriptors) in std::mem::take(&mut self.later) {
-            self.take_sink(given, descriptors)?;
-        }
-        Ok(())
-    }
-
-    /// Connects a stream with its file, once both are there, and begins to read it.
-    fn link(&mut self, id: StreamId) -> Result<(), LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        if let Some(sink) = stream.sink {
-            let Some(sink) = self.sinks.get_mut(&sink) else { return Ok(()) };
-            sink.join(id, self.now);
-            if let Some(tail) = self.tails.get_mut(&stream.tail)
-                && !std::mem::replace(&mut tail.used, true)
-                && !sink.is_shared()
-                && let Some((bytes, cut)) = sink.last_bytes(RING_MAX)
-            {
-                tail.ring.preload(&bytes, cut);
-            }
-        }
-        // Nothing of its line is in its pipe: that is all there is.
-        if matches!(stream.state(), stream::Found::Nothing) {
-            self.first.take_if(|(first, _)| *first == id);
-        }
-        self.watch(id)
-    }
-
-    /// Whether another stream has to write first.
-    fn is_behind(&self, id: StreamId) -> bool {
-        self.first.is_some_and(|(first, until)| first != id && self.now < until)
-    }
-
-    /// Begins to read a stream, unless its file waits.
-    fn watch(&mut self, id: StreamId) -> Result<(), LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let waits = stream.sink.and_then(|sink| self.sinks.get(&sink)).is_some_and(Sink::is_waiting);
-        if !waits && stream.token.is_none() {
-            let token = self.poll.add(&*stream, Interest::Read)?;
-            stream.token = Some(token);
-            self.tokens.insert(token, id);
-        }
-        Ok(())
-    }
-
-    /// Leaves a stream unread. It is not watched at all: a hang-up would be told again and again.
-    fn unwatch(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && let Some(token) = stream.token.take()
-        {
-            stream.holds = false;
-            self.poll.remove(&*stream);
-            self.tokens.remove(&token);
-        }
-    }
-
     /// Does what is due.
     fn expire(&mut self) -> Result<(), LoggerError> {
         while let Some((due, timer)) = self.timers.first().copied()
@@ -494,16 +390,6 @@ impl Logger {
         }
         Ok(())
     }
-}
-
-/// What the core says of a file.
-#[derive(Clone, Copy)]
-struct Given {
-    sink: SinkId,
-    settings: SinkSettings,
-    name: Option<FileName>,
-    rotated: bool,
-    dropping: bool,
 }
 
 fn missing(message: &str) -> LoggerError {
