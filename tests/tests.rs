@@ -18,6 +18,7 @@ mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
+mod compress;
 mod console;
 mod control;
 mod demo;
@@ -44,6 +45,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod syslog_output;
 mod trust;
 mod tty;
 mod varlink;
@@ -82,6 +84,7 @@ pub fn all() -> Vec<Trial> {
         authority::trials(),
         check::trials(),
         completions::trials(),
+        compress::trials(),
         console::trials(),
         control::trials(),
         demo::trials(),
@@ -107,6 +110,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        syslog_output::trials(),
         trust::trials(),
         tty::trials(),
         varlink::trials(),

@@ -47,9 +47,11 @@ impl Logger {
         for id in self.sinks.keys().copied().collect::<Vec<_>>() {
             self.tell_last_loss(id, false)?;
         }
-        let Some(outlet) = &mut self.outlet else { return Ok(()) };
-        let (id, told) = (outlet.id, outlet.take_dropped().map(Told::Losing));
-        self.tell_loss(id, told)
+        for id in self.spoken.keys().copied().collect::<Vec<_>>() {
+            let told = self.spoken.get_mut(&id).and_then(|spoken| spoken.outlet.take_dropped()).map(Told::Losing);
+            self.tell_loss(id, told)?;
+        }
+        Ok(())
     }
 
     /// The same of one file; `closed`: for good.
@@ -59,7 +61,7 @@ impl Logger {
         self.tell_loss(id, told)
     }
 
-    fn tell_loss(&mut self, sink: SinkId, told: Option<Told>) -> Result<(), LoggerError> {
+    pub(super) fn tell_loss(&mut self, sink: SinkId, told: Option<Told>) -> Result<(), LoggerError> {
         match told {
             None => Ok(()),
             Some(Told::Losing(bytes)) => self.tell(&FromLogger::Losing { sink, bytes }),

@@ -1,12 +1,14 @@
 //! `taskmaster-logger`: reads what every program writes, keeps it in files that rotate, remembers the
 //! last of it, and shows it to clients of `tail`.
 //!
-//! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
-//! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
-//! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each, [`outlet`] what programs say on the supervisor's own output in whole [`lines`], [`clients`] serves those who look on. [`attach`] serves those who are attached: a
-//! [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
-//! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
+//! One thread, one loop over epoll with its [`timers`]. Bytes go in large blocks from pipes to files ([`pump`]), by
+//! way of memory that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
+//! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold one
+//! descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where many
+//! programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`clients`] serves those who look on,
+//! [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and
+//! [`seats`]. It decides nothing about programs and names no path: the core gives it numbers and open descriptors,
+//! and answers when a file is full.
 
 mod attach;
 mod clear;
@@ -21,17 +23,22 @@ mod last;
 mod lines;
 mod losses;
 mod outlet;
+mod pace;
+mod pack;
 mod pump;
 mod record;
 mod ring;
 mod screen;
 mod seats;
 mod sink;
+mod speak;
 mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod viewer;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -55,12 +62,15 @@ use follow::Client;
 use hand::Hand;
 use lines::Lines;
 use outlet::Outlet;
+use pack::Pack;
 use record::Record;
 use ring::RING_MAX;
 use seats::Wish;
 use sink::{Sink, Wrote};
+use speak::Spoken;
 use stream::Stream;
 use tail::Tail;
+use timers::Timer;
 
 /// More than any supervisor starts; the hard limit is what counts.
 const DESCRIPTORS: u64 = 1 << 16;
@@ -111,31 +121,14 @@ impl From<io::Error> for LoggerError {
     }
 }
 
-/// What is to be looked at when its time has come.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
-    /// A line that was kept back from its file.
-    Held(StreamId),
-    /// A line that followers have not seen.
-    Unseen(TailId),
-    /// A client that was sent away.
-    Farewell(u64),
-    /// A viewer that takes nothing.
-    Stalled(u64),
-    /// What waits for the supervisor's standard output.
-    Outlet,
-    /// What was dropped of a file.
-    Loss(SinkId),
-}
-
 struct Logger {
     channel: Channel,
     channel_token: u64,
     channel_interest: Interest,
     poll: Poll,
     sinks: BTreeMap<SinkId, Sink>,
-    /// The supervisor's standard output, if programs may write there.
-    outlet: Option<Outlet>,
+    /// Where many programs speak.
+    spoken: BTreeMap<SinkId, Spoken>,
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<TailId, Tail>,
     clients: BTreeMap<u64, Client>,
@@ -149,6 +142,8 @@ struct Logger {
     hand: Option<Hand>,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
+    /// What is compressed, when there is time.
+    pack: Option<Pack>,
     /// The core waits for `Drained`.
     draining: bool,
     /// Bytes read since the core's messages were last looked at.
@@ -188,7 +183,7 @@ impl Logger {
             channel_interest: Interest::Read,
             poll,
             sinks: BTreeMap::new(),
-            outlet: None,
+            spoken: BTreeMap::new(),
             streams: BTreeMap::new(),
             tails: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -198,6 +193,7 @@ impl Logger {
             buffer: vec![0; BUFFER],
             hand: None,
             later: Vec::new(),
+            pack: None,
             draining: false,
             moved: 0,
             now: clock::now(),
@@ -208,8 +204,9 @@ impl Logger {
         self.tell(&FromLogger::Ready)?;
         loop {
             self.now = clock::now();
-            let timeout = self.timers.first().map(|(due, _)| due.since(self.now));
-            let ready = self.poll.wait(timeout)?;
+            let due = self.timers.first().map(|(due, _)| due.since(self.now));
+            let ready = self.poll.wait(if self.pack.is_some() { Some(Duration::ZERO) } else { due })?;
+            let idle = ready.is_empty();
             self.now = clock::now();
             // The core first: what it says can change what there is to do.
             if ready.iter().any(|one| one.token == self.channel_token) && self.listen()? == Core::Gone {
@@ -222,6 +219,7 @@ impl Logger {
                 }
             }
             self.expire()?;
+            self.pack_on(idle)?;
             self.flush_channel()?;
         }
     }
@@ -231,6 +229,8 @@ impl Logger {
             self.moved += self.pump(stream, TURN)?;
         } else if self.clients.contains_key(&ready.token) {
             self.attend_client(ready);
+        } else if let Some(outlet) = self.outlet_of(ready.token) {
+            self.flush_outlet(outlet)?;
         } else {
             self.attend_attached(ready);
         }
@@ -274,8 +274,12 @@ impl Logger {
                 let all = descriptors.try_into().map_err(|_| missing("Hand"))?;
                 self.hand = Some(Hand::new(all)?);
             }
-            ToLogger::Outlet { sink, dropping } => {
-                self.outlet = Some(Outlet::new(sink, only(descriptors, "Outlet")?, dropping, self.now));
+            ToLogger::Outlet { sink, kind, dropping } => {
+                let way = descriptors.into_iter().next();
+                self.spoken.insert(sink, Spoken::new(Outlet::new(kind, way, dropping, self.now)));
+            }
+            ToLogger::Dialled { sink, errno } => {
+                self.dialled(sink, descriptors.into_iter().next().ok_or(errno))?;
             }
             ToLogger::Sink { sink, settings, name, rotated, dropping } => {
                 self.take_sink(Given { sink, settings, name, rotated, dropping }, descriptors)?;
@@ -293,7 +297,7 @@ impl Logger {
                 self.resume(sink)?;
             }
             ToLogger::Close { sink } => self.close_sink(sink)?,
-            ToLogger::Stream { stream, tail, process, channel, sink } => {
+            ToLogger::Stream { stream, tail, process, channel, sink, voice } => {
                 let pipe = only(descriptors, "Stream")?;
                 let known = self.tails.entry(tail).or_default();
                 (known.process, known.channel) = (process, channel);
@@ -303,11 +307,15 @@ impl Logger {
                 if self.streams.contains_key(&stream) {
                     return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
                 }
-                let aloud = sink.is_some() && sink == self.outlet.as_ref().map(|outlet| outlet.id);
-                let mut known = Stream::new(pipe, tail, sink.filter(|_| !aloud));
-                known.lines = aloud.then(Lines::default);
+                let mut known = Stream::new(pipe, tail, sink.filter(|_| voice.is_none()));
+                known.lines = sink.zip(voice.map(Lines::new));
                 self.streams.insert(stream, known);
                 self.link(stream)?;
+            }
+            ToLogger::Voice { stream, voice } => {
+                if let Some((_, lines)) = self.streams.get_mut(&stream).and_then(|stream| stream.lines.as_mut()) {
+                    lines.voice = voice;
+                }
             }
             ToLogger::Abandon { stream } => self.abandon(stream)?,
             ToLogger::Forget { tail } => self.forget(tail),
@@ -330,6 +338,10 @@ impl Logger {
             }
             ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
+            ToLogger::Compress { sink } => {
+                let [source, target] = descriptors.try_into().map_err(|_| missing("Compress"))?;
+                self.begin_pack(sink, source, target)?;
+            }
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {
@@ -430,27 +442,6 @@ impl Logger {
             self.poll.remove(&*stream);
             self.tokens.remove(&token);
         }
-    }
-
-    /// Does what is due.
-    fn expire(&mut self) -> Result<(), LoggerError> {
-        while let Some((due, timer)) = self.timers.first().copied()
-            && due <= self.now
-        {
-            self.timers.pop_first();
-            match timer {
-                Timer::Held(id) => self.expire_held(id)?,
-                Timer::Unseen(id) => self.expire_unseen(id),
-                Timer::Farewell(token) => {
-                    self.drop_client(token);
-                    self.drop_viewer(token);
-                }
-                Timer::Stalled(token) => self.expire_stalled(token),
-                Timer::Outlet => self.expire_outlet()?,
-                Timer::Loss(id) => self.expire_loss(id)?,
-            }
-        }
-        Ok(())
     }
 }
 

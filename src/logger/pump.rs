@@ -12,9 +12,9 @@ use crate::system::poll::Interest;
 use super::cut::Choice;
 use super::dress;
 use super::hand::{CAPACITY, Hand};
-use super::outlet::Outlet;
 use super::record::Dress;
 use super::sink::{Sink, Wrote};
+use super::speak::Spoken;
 use super::stream::{Found, PIPE_MAX};
 use super::tail::Tail;
 use super::{Logger, LoggerError, STILL, Timer};
@@ -347,11 +347,12 @@ impl Logger {
         let waits = |sink: &SinkId| self.sinks.get(sink).is_some_and(Sink::is_waiting);
         let unfinished =
             self.streams.values().any(|stream| stream.to_drain.is_some() && stream.sink.as_ref().is_some_and(waits));
-        if !unfinished && !self.outlet.as_ref().is_some_and(Outlet::has_waiting) {
+        if !unfinished && !self.spoken.values().any(Spoken::may_be_heard) {
             self.draining = false;
             for stream in self.streams.values_mut() {
                 stream.to_drain = None;
             }
+            self.give_up_outlets()?;
             self.tell_last_losses()?;
             self.tell(&FromLogger::Drained)?;
         }

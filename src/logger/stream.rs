@@ -36,8 +36,8 @@ pub struct Stream {
     pub tail: TailId,
     /// Where it is written; `None` only feeds the tail.
     pub sink: Option<SinkId>,
-    /// It goes to the supervisor's standard output, in lines.
-    pub lines: Option<Lines>,
+    /// It goes to an outlet, in lines.
+    pub lines: Option<(SinkId, Lines)>,
     /// How epoll knows it, while it is watched.
     pub token: Option<u64>,
     /// An unfinished line waits in it for its end: only what is new wakes us.

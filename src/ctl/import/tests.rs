@@ -187,18 +187,41 @@ fn output_goes_where_it_went_as_far_as_there_is_such_a_place() {
     assert_eq!(stdout("stdout_logfile=AUTO"), Output::Auto);
     assert_eq!(stdout("stdout_logfile=NONE"), Output::Discard);
     assert_eq!(stdout("stdout_logfile=/dev/null"), Output::Discard);
-    assert_eq!(stdout("stdout_logfile=syslog"), Output::Auto);
-    assert_eq!(stdout("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), Output::Console);
+    for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "//dev/./stdout"] {
+        assert_eq!(stdout(&format!("stdout_logfile={own}\nstdout_logfile_maxbytes=0")), Output::Console, "{own}");
+    }
+    assert_eq!(stdout("stdout_logfile=/dev/tty1"), Output::Auto);
+    for options in ["stdout_logfile=syslog", "stdout_syslog=true", "stdout_syslog=true\nstdout_logfile=NONE"] {
+        assert_eq!(stdout(options), Output::Syslog, "{options}");
+    }
     let shown = |options: &str| match stdout(options) {
         Output::File(path) => path.shown(),
         other => panic!("{other:?}"),
     };
     assert_eq!(shown("stdout_logfile=/var/log/a/../%(program_name)s.log"), "/var/log/web.log");
     assert_eq!(shown("stdout_logfile=web.log"), "/etc/supervisor/web.log");
+    assert_eq!(shown("stdout_logfile=web.log\nstdout_syslog=true"), "/etc/supervisor/web.log");
     assert_eq!(shown("stdout_logfile=~/web.log"), "/root/web.log");
     assert_eq!(web("command=/bin/web\nstdout_logfile=/tmp/web.log").0.exec.stdout, Output::Auto, "root's, in /tmp");
     let two = "[supervisord]\n[program:a]\ncommand=/bin/a\nuser=a\nstdout_logfile=/var/log/x\n[program:b]\ncommand=/bin/b\nuser=b\nstdout_logfile=/var/log/x\n";
     told(&good(two).1, "where a's programs write: one file, one user");
+}
+
+#[test]
+fn what_a_container_shows_is_shown_by_ours_and_files_keep_their_size() {
+    let container = "command=/bin/web\nuser=www\nstdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0\n\
+        stderr_logfile=/dev/stderr\nstderr_logfile_maxbytes=0";
+    let (program, import) = web(container);
+    assert_eq!((program.exec.stdout, program.exec.stderr), (Output::Console, ErrorOutput::Own(Output::Console)));
+    assert!(!import.toml.contains("log_maxbytes"), "{}", import.toml);
+    told(&import, "stdout_logfile: each line has the name of its process before it");
+    told(&import, "stderr_logfile: it comes on standard output; each line");
+    let half = "command=/bin/web\nuser=www\nstdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\n\
+        stderr_logfile=/var/log/web.err\nstderr_logfile_maxbytes=1MB";
+    assert_eq!(web(half).0.watch.log_maxbytes, 1 << 20, "that of the file");
+    told(&web("command=/bin/web\nstderr_syslog=true").1, "stderr_syslog: an output goes one way: not to the file");
+    told(&web("command=/bin/web\nstdout_syslog=1\nstdout_logfile=/var/log/x").1, "to the file, not to syslog, too");
+    told(&web("command=/bin/web\nstdout_logfile=syslog").1, "supervisord's were user.info");
 }
 
 #[test]

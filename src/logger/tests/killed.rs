@@ -98,7 +98,8 @@ impl World {
         messages.extend(self.sinks.iter().map(|(id, kept)| kept.message(*id)));
         messages.extend(self.streams.iter().map(|(id, (pipe, sink))| {
             let (stream, tail, sink) = (StreamId(*id), TailId(*id), Some(SinkId(*sink)));
-            let message = ToLogger::Stream { stream, tail, process: "p".into(), channel: Output::Stdout, sink };
+            let message =
+                ToLogger::Stream { stream, tail, process: "p".into(), channel: Output::Stdout, sink, voice: None };
             (message, vec![Rc::clone(pipe)])
         }));
         for (message, descriptors) in messages {

@@ -7,7 +7,9 @@ mod failing;
 mod following;
 mod killed;
 mod measure;
+mod packing;
 mod rotating;
+mod speaking;
 mod stalling;
 
 use std::fs::{File, OpenOptions};
@@ -100,6 +102,7 @@ impl Core {
             process: format!("p{}", id % 100),
             channel: Output::Stdout,
             sink: sink.map(SinkId),
+            voice: None,
         };
         self.send(&message, vec![output]);
     }
