@@ -1,6 +1,7 @@
 //! Who may do what over the control socket, by clients with other users' rights.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         test("a rule for a group name is for its programs", &[Need::Root], group_name),
         test("accounts are named in rules and told in refusals", &[Need::Root], by_name),
         test("an unknown name is for nobody until a reload finds it", &[Need::Root], unknown_name),
+        test("an unknown group of the socket keeps no program waiting", &[Need::Root], unknown_group),
         test("the rights are those at connect whoever speaks", &[Need::Root], rights_at_connect),
         test("a reload takes rights away from the next call on and ends nothing", &[Need::Root], taken_away),
         test("a tail that runs goes on when its right is taken away", &[Need::Root], running_tail),
@@ -265,6 +267,29 @@ fn unknown_name() {
     let reply = supervisor.call("Reload", json!({}));
     assert!(!reply["parameters"]["warnings"].to_string().contains(&warning), "{reply}");
     assert_done(&stranger(who.uid));
+}
+
+fn unknown_group() {
+    let mut accounts = Accounts::default();
+    let late = accounts.name("door");
+    let control =
+        format!("[control]\ngroup = \"{late}\"\n{}", rule(&format!("users = [{BOB}]"), "[\"*\"]", "[\"status\"]"));
+    let supervisor = Supervisor::start(&format!("[programs.web]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\n{control}"));
+    supervisor.wait_for_state("web", "RUNNING");
+    let warning = format!("[control]: group {late}: no such group");
+    let checked = taskmasterd(&["check", "-c", &supervisor.config().display().to_string()], |_| {});
+    assert!(checked.code == 0 && checked.stderr.contains(&warning), "{checked:?}");
+    assert!(supervisor.read("console").contains(&warning), "{}", supervisor.read("console"));
+    let rights = || {
+        let socket = std::fs::metadata(supervisor.socket()).expect("a socket");
+        (socket.mode() & 0o777, socket.gid())
+    };
+    assert_eq!(rights(), (0o600, 0), "open to no group");
+    accounts.add_group("door");
+    let gid = nix::unistd::Group::from_name(&late).expect("a database").expect("the group").gid.as_raw();
+    let reply = supervisor.call("Reload", json!({}));
+    assert!(!reply["parameters"]["warnings"].to_string().contains(&warning), "{reply}");
+    assert_eq!(rights(), (0o660, gid));
 }
 
 fn rights_at_connect() {

@@ -64,6 +64,9 @@ fn valid() {
     assert_eq!((checked.code, checked.stdout, checked.stderr.as_str()), (0, said, ""));
     // The file can also be named without -c.
     assert_eq!(taskmasterd(&["check", &path], |_| {}).code, 0);
+    let (checked, path, _directory) = check("include = [\"*.d/*.toml\"]\n");
+    let said = format!("{path}: valid, no programs are configured yet\n");
+    assert_eq!((checked.code, checked.stdout, checked.stderr.as_str()), (0, said, ""));
 }
 
 fn faults() {
@@ -99,6 +102,9 @@ fn ordinary_user() {
     let as_nobody = |path: &str| taskmasterd_as_nobody(directory.path(), &["check", path], |_| {});
     let checked = as_nobody(&path);
     assert_eq!(checked.code, 0, "{checked:?}");
+    set_mode(Path::new(&path), 0o600);
+    assert_refused(&as_nobody(&path), "Permission denied; do this as root, or as whoever it belongs to");
+    set_mode(Path::new(&path), 0o644);
     // Its own file is as good as root's; somebody else's is not.
     std::os::unix::fs::chown(&path, Some(uid("nobody")), None).expect("chown");
     assert_eq!(as_nobody(&path).code, 0);
@@ -132,7 +138,8 @@ fn unknown_account() {
 }
 
 fn unwise() {
-    let text = "[programs.web]\ncmd = \"/bin/true --password s3cret\"\nuser = \"root\"\nenv = { DB_PASSWORD = \"s3cret\", LANG = \"C\" }\n\
+    let text = "[supervisor]\nstate_dir = \"/tmp/tm-test-unwise\"\nruntime_dir = \"/tmp/tm-test-unwise/run\"\n\
+        [programs.web]\ncmd = \"/bin/true --password s3cret\"\nuser = \"root\"\nenv = { DB_PASSWORD = \"s3cret\", LANG = \"C\" }\n\
         [programs.db]\ncmd = \"/bin/true\"\nuser = \"nobody\"\nstdout = \"/tmp/d\\u001bb.log\"\nstderr = \"/tmp/own/db.log\"\n\
         log_compress = true\nlog_maxbytes = 0\nenv = { DATABASE_URL = \"postgres://me:s3cret@h/db\" }\n";
     let (checked, path, _directory) = check(text);
@@ -144,6 +151,7 @@ fn unwise() {
         )
     };
     let expected = [
+        "[supervisor]: `state_dir` /tmp/tm-test-unwise is where everybody can make files: whoever makes it first keeps the supervisor from starting, and what is there may be cleaned away".to_owned(),
         "web runs as root; a `user` of its own, with `capabilities` where it needs one, is safer".to_owned(),
         "[programs.web]: `cmd` has a password in it, which everybody sees in the list of processes; let the program read it from a file".to_owned(),
         secret("[programs.web]: `env.DB_PASSWORD`"),
@@ -224,7 +232,7 @@ fn no_plain_file() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
     assert_refused(&taskmasterd(&["check", &named], |_| {}), "is not a plain file");
     assert_refused(&taskmasterd(&["check", "/dev/zero"], |_| {}), "is not a plain file");
-    assert_refused(&taskmasterd(&["check", &directory.path().display().to_string()], |_| {}), "is not a plain file");
+    assert_refused(&taskmasterd(&["check", &directory.path().display().to_string()], |_| {}), "is a directory");
     std::fs::remove_file(&path).expect("removes");
     let large = std::fs::File::create(&path).expect("a file");
     large.set_len(5 << 20).expect("grows");

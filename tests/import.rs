@@ -293,15 +293,20 @@ fn unreadable() {
     let directory = directory();
     let imported = import(Path::new("/nonexistent/supervisord.conf"));
     assert_eq!((imported.code, imported.stdout.as_str()), (1, ""));
-    assert!(imported.stderr.contains("/nonexistent/supervisord.conf:1: No such file"), "{imported:?}");
+    assert!(imported.stderr.contains("/nonexistent/supervisord.conf: it cannot be read: No such file"), "{imported:?}");
     let file = directory.path().join("latin1.conf");
     std::fs::write(&file, b"[supervisord]\n; \xe9\n").expect("written");
     assert!(import(&file).stderr.contains("it is not UTF-8 text; convert it with iconv(1)"));
-    assert!(import(directory.path()).stderr.contains("Is a directory"));
+    assert!(import(directory.path()).stderr.contains(": it is a directory; name a file in it"));
     // In the shell that reads lines, without a supervisor.
     std::fs::write(&file, "[supervisord]\n[program:web]\ncommand=/bin/true\n").expect("written");
     let mut command = Command::new("sh");
     let line = format!("echo 'import {}' | {TASKMASTERCTL} -s /nonexistent", file.display());
     let shell: Ctl = command.args(["-c", &line]).output().expect("a shell").into();
     assert!(shell.code == 0 && shell.stdout.contains("[programs.web]"), "{shell:?}");
+    // What a shell puts together.
+    let mut command = Command::new("bash");
+    let line = format!("{TASKMASTERCTL} import <(cat {})", file.display());
+    let piped: Ctl = command.args(["-c", &line]).output().expect("a shell").into();
+    assert!(piped.code == 0 && piped.stdout.contains("[programs.web]"), "{piped:?}");
 }

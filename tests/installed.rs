@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::support::machine::Machine;
-use crate::support::{Ctl, Need, test};
+use crate::support::{Ctl, Need, openrc, test};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         test("each item that systemd finds open has its reason", &[Need::Program("systemd-analyze")], exposure),
         test("the drop in for newer systemd is understood", &[Need::Program("systemd-analyze")], drop_in),
         test("the package lives under systemd from its installation to its removal", MACHINE, package),
+        test("the service lives under OpenRC as the script says", OPENRC, under_openrc),
         test("the readme leads from the package to a mail of a crash", MACHINE, readme),
     ]
 }
@@ -27,6 +28,15 @@ const MACHINE: &[Need] = &[
     Need::Program("systemd-nspawn"),
     Need::Program("cargo-deb"),
     Need::Program("dpkg-shlibdeps"),
+];
+
+const OPENRC: &[Need] = &[
+    Need::Root,
+    Need::Program("debootstrap"),
+    Need::Program("systemd-nspawn"),
+    Need::Program("cargo-deb"),
+    Need::Program("dpkg-shlibdeps"),
+    Need::OpenRc,
 ];
 
 fn source(path: &str) -> PathBuf {
@@ -118,6 +128,8 @@ fn package() {
     let facts: Vec<&str> = said.lines().collect();
     for fact in [
         "installed: active enabled",
+        "first start: a note and no warning",
+        "member: sees web and may not stop it",
         "accounts: taskmaster-log taskmaster-notify taskmaster-shell taskmaster",
         "type: notify ready",
         "status: no processes",
@@ -136,7 +148,40 @@ fn package() {
         "restart: new supervisor",
         "removal: stopped, nothing left",
         "purge: no state",
+        "group's /var/log: active, events.log",
+        "purge: nothing at all",
         "journal: Reloading",
+        "end",
+    ] {
+        assert!(facts.contains(&fact), "no {fact:?} in\n{said}\n{}", machine.console());
+    }
+}
+
+/// As [`SCRIPT`], in a machine where OpenRC starts the service.
+const OPENRC_SCRIPT: &str = include_str!("data/openrc.sh");
+
+fn under_openrc() {
+    let machine = Machine::new();
+    machine.package("0.1.0-1", "taskmaster.deb");
+    machine.give(&source("etc/openrc/taskmaster"));
+    for entry in std::fs::read_dir(openrc()).expect("the packages") {
+        machine.give(&entry.expect("an entry").path());
+    }
+    let said = machine.run_alone(OPENRC_SCRIPT);
+    let facts: Vec<&str> = said.lines().collect();
+    for fact in [
+        "start: 0, ready",
+        "status: 0",
+        "reload: 0, applied",
+        "faulty reload: 1, told, web goes on",
+        "faulty restart: 1, told, web goes on",
+        "killed: started again, status 0",
+        "restart: 0, a new one",
+        "left behind: status 64",
+        "stop: 0, nothing left",
+        "status: 3",
+        "second instance: 1, told",
+        "faulty start: 1, told",
         "end",
     ] {
         assert!(facts.contains(&fact), "no {fact:?} in\n{said}\n{}", machine.console());

@@ -341,6 +341,11 @@ fn limited() {
     assert_eq!((late.code, late.stdout.as_str()), (1, "web: started\n"), "{late:?}");
     assert!(late.stderr.contains("not within 500ms: slow; the order stands"), "{late:?}");
     assert_eq!(supervisor.state("slow"), "STARTING");
+    // What is on its way already is waited for in the same way.
+    let again = supervisor.ctl(&["start", "--timeout", "500ms", "slow"]);
+    assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{again:?}");
+    let again = supervisor.ctl(&["start", "--no-wait", "slow"]);
+    assert_eq!((again.code, again.stdout.as_str()), (0, "slow: ERROR (already started)\n"), "{again:?}");
     let late = supervisor.ctl(&["restart", "--rolling", "--timeout", "500ms", "slow", "web"]);
     assert_eq!(late.code, 1);
     assert!(late.stderr.contains("not within 500ms: slow") && late.stderr.contains("not restarted: web"), "{late:?}");

@@ -177,6 +177,13 @@ mod tests {
                 "more_items": 0, "dropped": 0, "root": null
             })
         );
+        let page = include_str!("../../etc/webhooks.md");
+        let is_told = |key: &&String| page.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *key);
+        for object in [&body, &body["items"][0]] {
+            let keys: Vec<&String> = object.as_object().expect("an object").keys().collect();
+            let untold: Vec<_> = keys.iter().filter(|key| !is_told(key)).collect();
+            assert!(untold.is_empty(), "not in etc/webhooks.md: {untold:?}");
+        }
     }
 
     #[test]

@@ -298,13 +298,6 @@ impl Sink {
         self.entries.borrow_mut().push(entry);
     }
 
-    /// A warning that something is missing in the configuration as a whole.
-    pub fn warn_absence(&self, source: &Source, message: &str) {
-        let fault = Fault { warning: true, ..Fault::of_file(&source.path, message) };
-        let entry = Entry { file: source.index, offset: 0, line: usize::MAX, kind: Kind::Absence, fault };
-        self.entries.borrow_mut().push(entry);
-    }
-
     pub fn is_full(&self) -> bool {
         self.entries.borrow().len() - self.warnings.get() >= KEPT
     }

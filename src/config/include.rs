@@ -97,7 +97,12 @@ fn matches(pattern: &str, item: Item<'_>, files: &mut dyn Files) -> Vec<PathBuf>
     };
     match files.glob(&full) {
         Ok(paths) if paths.is_empty() => {
-            item.warn(&format!("no file matches {}", shown(pattern)), None);
+            // An empty conf.d is as good as a full one; one that is not there may be a slip of the pen.
+            let searched = plain_directory(directory, pattern);
+            if !files.exists(&searched) {
+                let there = format!("there is no directory {}", searched.display());
+                item.warn(&format!("no file matches {}: {there}", shown(pattern)), None);
+            }
             Vec::new()
         }
         Ok(mut paths) => {
@@ -110,6 +115,13 @@ fn matches(pattern: &str, item: Item<'_>, files: &mut dyn Files) -> Vec<PathBuf>
             Vec::new()
         }
     }
+}
+
+/// The directory in which a pattern begins to be one.
+fn plain_directory(directory: &Path, pattern: &str) -> PathBuf {
+    let plain = pattern.split(['*', '?', '[']).next().unwrap_or_default();
+    let plain = plain.rfind('/').map_or("", |slash| &plain[..slash.max(1)]);
+    directory.join(plain)
 }
 
 /// Reports an `include` in a file that is itself included.

@@ -198,9 +198,6 @@ fn read(top: &Source, files: &mut dyn Files, environment: &Environment, sink: &S
         origins.set_defaults(table.written(|key| key == "env"));
         read
     });
-    if sections.programs.is_empty() {
-        sink.warn_absence(top, "no programs are configured");
-    }
     let mut programs: Vec<Placed<'_>> =
         sections.programs.into_iter().filter_map(|header| program(&header, &defaults)).collect();
     programs.iter_mut().for_each(|placed| add_env_file(placed, files, sink));

@@ -1,7 +1,7 @@
 //! What a configuration may say and had better not: `check` tells it, and nothing refuses it.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Config;
 use crate::model::program::{ErrorOutput, Output, Program};
@@ -14,7 +14,7 @@ const COMMON: [&str; 3] = ["/tmp/", "/var/tmp/", "/dev/shm/"];
 pub fn unwise(config: &Config, is_private: impl Fn(&Path) -> bool) -> Vec<String> {
     let is_root = |program: &&Program| program.exec.user.as_ref().is_some_and(|user| user.is_root());
     let root: Vec<&str> = config.programs.iter().filter(is_root).map(|program| program.name.as_str()).collect();
-    let mut words = Vec::new();
+    let mut words = common_directories(config);
     if !root.is_empty() {
         words.push(format!(
             "{} run{} as root; a `user` of its own, with `capabilities` where it needs one, is safer",
@@ -59,6 +59,29 @@ fn secrets(config: &Config, program: &Program, is_private: &impl Fn(&Path) -> bo
     lines.map(|text| format!("[programs.{}]: {text}", program.name)).collect()
 }
 
+/// What lies directly in a directory where everybody can make files.
+fn in_common(path: &str) -> bool {
+    // A directory of its own there may be as safe as any.
+    COMMON
+        .iter()
+        .filter_map(|directory| path.strip_prefix(directory))
+        .any(|rest| !rest.trim_end_matches('/').contains('/'))
+}
+
+/// Places of the supervisor itself that somebody else can take before its first start, so that there is none.
+fn common_directories(config: &Config) -> Vec<String> {
+    let own = &config.supervisor;
+    let places = [("log_dir", &own.log_dir), ("state_dir", &own.state_dir), ("runtime_dir", &own.runtime_dir)];
+    let is_written = |key: &str| config.origins.supervisor.find(key).is_some();
+    let told = |(key, path): &(&str, &PathBuf)| {
+        let path = path.to_string_lossy();
+        let text = "is where everybody can make files: whoever makes it first keeps the supervisor from starting, and \
+                    what is there may be cleaned away";
+        (is_written(key) && in_common(&path)).then(|| format!("[supervisor]: `{key}` {path} {text}"))
+    };
+    places.iter().filter_map(told).collect()
+}
+
 /// Logs whose name somebody else can take first. For root's programs such a log is not opened at all, and that
 /// is told elsewhere.
 fn common_logs(program: &Program) -> Vec<String> {
@@ -73,9 +96,7 @@ fn common_logs(program: &Program) -> Vec<String> {
     let line = |(key, output): (&str, &Output)| {
         let Output::File(path) = output else { return None };
         let path = path.shown();
-        let rest = COMMON.iter().find_map(|directory| path.strip_prefix(directory))?;
-        // A directory of its own there may be as safe as any.
-        (!rest.contains('/')).then(|| {
+        in_common(&path).then(|| {
             format!(
                 "[programs.{}]: `{key}` {path} is where everybody can make files, and somebody else can make it first; \
                  \"auto\" is a file in `log_dir`",

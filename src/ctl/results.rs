@@ -2,6 +2,7 @@
 //! fuller ones for people.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::screen::{Paint, Screen};
@@ -68,12 +69,17 @@ fn word(outcome: Outcome) -> &'static str {
 
 /// supervisorctl's line for a name that nothing has.
 pub fn no_such(selector: &str) -> String {
-    format!("{}: ERROR (no such process)\n", escaped(selector))
+    format!("{}: ERROR (no such process)\n", named(selector))
+}
+
+/// A name as it was typed; an empty one is mostly a variable of a script that is not set.
+fn named(selector: &str) -> Cow<'_, str> {
+    if selector.is_empty() { "\"\" (an empty name)".into() } else { escaped(selector) }
 }
 
 /// The same, where the name is one of a program.
 pub fn no_such_group(selector: &str) -> String {
-    format!("ERROR: no such process/group: {}\n", escaped(selector))
+    format!("ERROR: no such process/group: {}\n", named(selector))
 }
 
 /// The same for people, with the reason where there is one.
@@ -200,6 +206,7 @@ mod tests {
              f: ERROR (spawn error)\ng\\n: ERROR (abnormal termination)\n"
         );
         assert_eq!(no_such("wbe"), "wbe: ERROR (no such process)\n");
+        assert_eq!(no_such(""), "\"\" (an empty name): ERROR (no such process)\n");
     }
 
     #[test]

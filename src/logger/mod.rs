@@ -140,6 +140,8 @@ struct Logger {
     buffer: Vec<u8>,
     /// From the core, before the first stream.
     hand: Option<Hand>,
+    /// Whose line a death may have cut, and until when nobody else writes.
+    first: Option<(StreamId, Moment)>,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
     /// What is compressed, when there is time.
@@ -192,6 +194,7 @@ impl Logger {
             timers: BTreeSet::new(),
             buffer: vec![0; BUFFER],
             hand: None,
+            first: None,
             later: Vec::new(),
             pack: None,
             draining: false,
@@ -371,6 +374,9 @@ impl Logger {
             self.resume(id)?;
         } else {
             let mut sink = Sink::new(id, file, settings, name, dropping);
+            if let Some(stream) = hand.cut_line(id, sink.is_mid_line()) {
+                self.first = Some((stream, self.now + STILL));
+            }
             let rest = sink.recover(before.as_ref(), rotated, hand)?;
             let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
             hand.forget_left_of(id)?;
@@ -409,7 +415,7 @@ impl Logger {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if let Some(sink) = stream.sink {
             let Some(sink) = self.sinks.get_mut(&sink) else { return Ok(()) };
-            sink.streams.push(id);
+            sink.join(id, self.now);
             if let Some(tail) = self.tails.get_mut(&stream.tail)
                 && !std::mem::replace(&mut tail.used, true)
                 && !sink.is_shared()
@@ -418,7 +424,16 @@ impl Logger {
                 tail.ring.preload(&bytes, cut);
             }
         }
+        // Nothing of its line is in its pipe: that is all there is.
+        if matches!(stream.state(), stream::Found::Nothing) {
+            self.first.take_if(|(first, _)| *first == id);
+        }
         self.watch(id)
+    }
+
+    /// Whether another stream has to write first.
+    fn is_behind(&self, id: StreamId) -> bool {
+        self.first.is_some_and(|(first, until)| first != id && self.now < until)
     }
 
     /// Begins to read a stream, unless its file waits.

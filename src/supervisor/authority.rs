@@ -20,6 +20,10 @@ pub fn rules(control: &Control, own: Uid) -> (Rules, Vec<String>) {
     let mut unknown = BTreeSet::new();
     let mut names = BTreeMap::new();
     let mut list = Vec::new();
+    if let Some(Err(error)) = control.group.as_ref().map(account::group_id) {
+        let until = "no group can use the control socket until there is one and a reload finds it";
+        unknown.insert(format!("[control]: group {}: {}; {until}", error.subject, error.error));
+    }
     for allow in &control.allow {
         let mut known = |error: account::Unknown| {
             unknown.insert(format!("[[control.allow]]: {}: {}", error.subject, error.error));

@@ -125,20 +125,31 @@ fn check(path: Option<PathBuf>, own: Uid) -> Result<ExitCode, Refusal> {
         let line = format!("{}: warning: {words}", path.display());
         let _ = writeln!(std::io::stderr().lock(), "{}", escaped(&line));
     }
-    let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
-    let programs = config.programs.len();
+    say(&format!("{}: valid, {}", path.display(), size(&config)))
+}
+
+/// How much is configured.
+fn size(config: &Config) -> String {
     let count = |n: usize, noun: &str, many: &str| format!("{n} {}", if n == 1 { noun } else { many });
-    say(&format!(
-        "{}: valid, {}, {}",
-        path.display(),
-        count(programs, "program", "programs"),
-        count(processes as usize, "process", "processes")
-    ))
+    let programs = config.programs.len();
+    if programs == 0 {
+        return "no programs are configured yet".to_owned();
+    }
+    let processes: u32 = config.programs.iter().map(|program| program.numprocs).sum();
+    format!("{}, {}", count(programs, "program", "programs"), count(processes as usize, "process", "processes"))
 }
 
 fn run(path: Option<PathBuf>, own: Uid, shell: bool) -> Result<ExitCode, Refusal> {
     let workers = role::Uids::new(own.is_root());
     let (path, config, secrets) = load_config(path, own, &workers)?;
+    if config.programs.is_empty() {
+        // The normal beginning of a service that was just installed: a word, and no warning.
+        let line = format!(
+            "taskmasterd: no programs are configured yet; add [programs.NAME] to {}, then `taskmasterctl reload`",
+            path.display()
+        );
+        let _ = writeln!(std::io::stderr().lock(), "{}", escaped(&line));
+    }
     supervise(config, secrets, ConfigSource::File(path), own, workers, shell)
 }
 

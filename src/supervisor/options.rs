@@ -50,7 +50,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Short('V') | Long("version") => return Ok(Command::Version),
             Value(word) if word == "check" && !check => check = true,
             Value(word) if check && config.is_none() => config = Some(PathBuf::from(word)),
-            Value(word) => return Err(unknown(&word.to_string_lossy(), &["check"])),
+            Value(word) => return Err(unknown_word(&word.to_string_lossy())),
             Long(name) => {
                 return Err(unknown(
                     &format!("--{name}"),
@@ -67,6 +67,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         (false, true) => Ok(Command::Check { config }),
         (false, false) => Ok(Command::Run { config, shell }),
     }
+}
+
+/// What people type here that belongs elsewhere: a file, or a command for a supervisor that runs.
+fn unknown_word(word: &str) -> String {
+    let shown = crate::model::text::escaped(word);
+    if word.contains(['/', '.']) {
+        return format!("unknown {shown}: a configuration is named by -c {shown}");
+    }
+    if similarity(word, "check") >= 60 {
+        return unknown(word, &["check"]);
+    }
+    format!("unknown {shown}: what runs is commanded by `taskmasterctl {shown}`; see also taskmasterd --help")
 }
 
 fn unknown(word: &str, known: &[&str]) -> String {
@@ -109,6 +121,8 @@ mod tests {
     fn what_is_wrong_is_named_with_the_nearest_right_word() {
         assert_eq!(parsed("--no-shel"), Err("unknown --no-shel: did you mean --no-shell?".to_owned()));
         assert_eq!(parsed("chek"), Err("unknown chek: did you mean check?".to_owned()));
+        assert_eq!(parsed("a.toml"), Err("unknown a.toml: a configuration is named by -c a.toml".to_owned()));
+        assert!(parsed("reload").is_err_and(|words| words.contains("`taskmasterctl reload`")));
         assert!(parsed("-c").is_err());
         assert!(parsed("--demo -c x").is_err());
         assert!(parsed("-x").is_err());

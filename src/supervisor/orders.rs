@@ -195,9 +195,7 @@ impl Core {
         only: Option<&BTreeSet<ProgramName>>,
     ) {
         let new_format = config.supervisor.event_log_format != self.config.supervisor.event_log_format;
-        let (old, new) = (&self.config.control, &config.control);
         let new_remember = config.supervisor.remember != self.config.supervisor.remember;
-        let new_rights = (old.mode, &old.group) != (new.mode, &new.group);
         let others = changed_tables(&self.config, &config);
         let old = std::mem::replace(&mut self.config, config);
         if new_remember {
@@ -209,7 +207,10 @@ impl Core {
         if only.is_none() {
             self.alerts_configured(secrets, &old.notify);
         }
-        if new_rights && let Err(words) = startup::set_socket_rights(&self.socket, &self.config.control) {
+        // Also where the file says the same: a group that was unknown may be there now.
+        if only.is_none()
+            && let Err(words) = startup::set_socket_rights(&self.socket, &self.config.control)
+        {
             self.record(Kind::ConfigRejected, Facts::message(words));
         }
         let mut words = only.map_or_else(String::new, only_these);

@@ -20,6 +20,9 @@ const STATE_DIR_MODE: u32 = 0o711;
 const RUNTIME_DIR_MODE: u32 = 0o755;
 const EVENT_LOG_MODE: u32 = 0o640;
 
+/// What a group may do with a file.
+const OF_GROUP: u32 = 0o070;
+
 /// Whatever the starter's is.
 pub const UMASK: u32 = 0o022;
 
@@ -166,12 +169,15 @@ fn temporary_name(name: &OsStr) -> OsString {
 /// Gives the socket the configured mode and group.
 ///
 /// # Errors
-/// No such group; as chmod(2) and chown(2).
+/// As chmod(2) and chown(2).
 pub fn set_socket_rights(socket: &NamedSocket, control: &Control) -> Result<(), String> {
+    let mut mode = control.mode;
     if let Some(group) = &control.group {
-        let gid = account::group_id(group)
-            .map_err(|unknown| format!("control.group {}: {}", unknown.subject, unknown.error))?;
-        socket.set_group(gid).map_err(|error| format!("control.group {group}: {error}"))?;
+        match account::group_id(group) {
+            Ok(gid) => socket.set_group(gid).map_err(|error| format!("control.group {group}: {error}"))?,
+            // No reason to leave programs without a supervisor. `authority::rules` tells of it.
+            Err(_) => mode &= !OF_GROUP,
+        }
     }
-    socket.set_mode(control.mode).map_err(|error| format!("control.mode: {error}"))
+    socket.set_mode(mode).map_err(|error| format!("control.mode: {error}"))
 }

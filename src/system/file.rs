@@ -127,10 +127,14 @@ fn open_trusted(
                     let reasons = owner_reasons(&stat, own).into_iter().chain(more(&stat)).collect();
                     (Some((file, stat)), reasons)
                 }
+                Err(Errno::EACCES) => {
+                    (None, vec!["Permission denied; do this as root, or as whoever it belongs to".to_owned()])
+                }
                 Err(errno) => (None, vec![errno.desc().to_owned()]),
             }
         }
-        Ok(End::Other(..) | End::Directory) => (None, vec!["is not a plain file".to_owned()]),
+        Ok(End::Directory) => (None, vec!["is a directory, not a plain file".to_owned()]),
+        Ok(End::Other(..)) => (None, vec!["is not a plain file".to_owned()]),
         // The doubts say all.
         Ok(End::Link) => (None, Vec::new()),
         Err(error) if error.path == path => (None, vec![error.error]),

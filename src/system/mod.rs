@@ -18,6 +18,7 @@ pub mod file;
 pub mod folder;
 pub mod hands;
 pub mod inspect;
+pub mod intake;
 pub mod limits;
 pub mod named_socket;
 pub mod notify_socket;

@@ -22,6 +22,9 @@ web_runs() { state web | grep -q '"state":"RUNNING"'; }
 apt-get install --yes --no-install-recommends /job/first.deb >&2
 say "installed: $(systemctl is-active $unit) $(systemctl is-enabled $unit)"
 say "accounts: $(getent passwd taskmaster-log taskmaster-notify taskmaster-shell | cut -d: -f1 | tr '\n' ' ')$(getent group taskmaster | cut -d: -f1)"
+journalctl -u $unit -o cat >/tmp/first
+cat /tmp/first >&2
+! grep -qi warning /tmp/first && grep -q 'no programs are configured yet' /tmp/first && say "first start: a note and no warning"
 say "type: $(property Type) $([ "$(property ActiveState)" = active ] && echo ready)"
 until_true is_status 'no processes' && say "status: no processes"
 say "helpers: $(ps -o user:20= --ppid "$(property MainPID)" | sort | grep taskmaster- | tr -d ' ' | tr '\n' ' ' | sed 's/ $//')"
@@ -48,6 +51,8 @@ TOML
 systemctl reload $unit && until_true web_runs &&
 	say "reload: applied, web RUNNING as $(ps -o user= -p "$(taskmasterctl pid web)")"
 until_true is_status '1 process: 1 running' && say "status: 1 process: 1 running"
+member() { setpriv --reuid=daemon --regid=daemon --groups="$(getent group taskmaster | cut -d: -f3)" taskmasterctl "$@"; }
+member status | grep -q RUNNING && { member stop web >&2; [ $? = 5 ]; } && say "member: sees web and may not stop it"
 # The delegated group of the version 2 hierarchy.
 say "group: $(sed -n 's/^0:://p' "/proc/$(taskmasterctl pid web)/cgroup" | grep -o "^/system.slice/$unit/")"
 
@@ -102,6 +107,15 @@ if ! kill -0 "$program" 2>/dev/null && [ ! -e /run/taskmaster ] && [ ! -e /usr/b
 fi
 apt-get purge --yes taskmaster >&2
 [ ! -e /var/lib/taskmaster ] && [ ! -e /var/log/taskmaster ] && [ ! -e /etc/taskmaster/taskmaster.toml ] && say "purge: no state"
+# As on Ubuntu.
+rm /etc/taskmaster/conf.d/web.toml
+groupadd --system syslog
+chgrp syslog /var/log
+chmod 775 /var/log
+apt-get install --yes --no-install-recommends /job/first.deb >&2
+say "group's /var/log: $(systemctl is-active $unit), $(ls /var/lib/taskmaster/log)"
+apt-get purge --yes taskmaster >&2
+[ ! -e /var/lib/taskmaster ] && [ ! -e /etc/taskmaster ] && say "purge: nothing at all"
 say "journal: $(journalctl -u $unit | grep -o 'Reloading' | sort -u)"
 journalctl -u $unit --no-pager -o cat | tail -n 60 >&2
 say end

@@ -61,8 +61,24 @@ impl Machine {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
+    /// Puts a file beside the script.
+    pub fn give(&self, file: &Path) {
+        fs::copy(file, self.job.path().join(file.file_name().expect("a name"))).expect("copies");
+    }
+
     /// Starts the machine, has it run this as root, and gives what it printed.
     pub fn run(&self, script: &str) -> String {
+        self.start(script, &["--boot"], &[]);
+        self.read("said")
+    }
+
+    /// The same without systemd: the script is all that runs.
+    pub fn run_alone(&self, script: &str) -> String {
+        self.start(script, &["--as-pid2"], &["/bin/bash", "/job/script"]);
+        self.read("console")
+    }
+
+    fn start(&self, script: &str, how: &[&str], what: &[&str]) {
         let job = self.job.path();
         fs::write(job.join("script"), script).expect("writes");
         let mut bind = std::ffi::OsString::from("--bind=");
@@ -70,16 +86,18 @@ impl Machine {
         bind.push(":/job");
         let started = Command::new("timeout")
             .args(["--kill-after=10", LIMIT, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit"])
-            .args(["--volatile=overlay", "--private-network", "--boot", "--directory"])
+            .args(["--volatile=overlay", "--private-network"])
+            .args(how)
+            .arg("--directory")
             .arg(&self.tree)
             .arg(bind)
+            .args(what)
             .stdin(Stdio::null())
             .stdout(fs::File::create(job.join("console")).expect("a file"))
             .stderr(fs::File::create(job.join("nspawn")).expect("a file"))
             .status()
             .expect("timeout runs");
         assert!(started.success(), "{started}\n{}", self.console());
-        self.read("said")
     }
 
     /// All else that was said, for a test that fails.

@@ -48,6 +48,8 @@ pub enum Need {
     PythonPackage(&'static str),
     /// The files of Debian's supervisor, where `.ci/run` puts them.
     DebianSupervisor,
+    /// The packages of OpenRC, where `.ci/run` puts them.
+    OpenRc,
 }
 
 impl Need {
@@ -63,6 +65,7 @@ impl Need {
                 format!("needs the Python package {package} for {}, or TASKMASTER_TEST_PYTHON", python().display())
             }),
             Self::DebianSupervisor => (!debian_supervisor().exists()).then(|| "needs Debian's supervisor".to_owned()),
+            Self::OpenRc => (!openrc().exists()).then(|| "needs OpenRC's packages".to_owned()),
             Self::Root => (!is_root()).then(|| "needs root".to_owned()),
             server => servers::missing(server),
         }
@@ -104,6 +107,11 @@ fn has_loop_device() -> bool {
 /// The directory into which `.ci/run` unpacks Debian's supervisor.
 pub fn debian_supervisor() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-supervisor").into()
+}
+
+/// The directory into which `.ci/run` puts OpenRC's packages.
+pub fn openrc() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-openrc").into()
 }
 
 /// The Python with the packages that tests use: `TASKMASTER_TEST_PYTHON`, else where `.ci/run` makes it.

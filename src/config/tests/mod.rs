@@ -37,7 +37,7 @@ impl Files for Memory {
     }
 
     fn exists(&mut self, path: &Path) -> bool {
-        self.0.contains_key(path)
+        self.0.keys().any(|file| file.starts_with(path))
     }
 
     /// What has `open` in its name can be read by others.

@@ -245,13 +245,12 @@ fn what_is_odd_is_a_warning_and_no_fault() {
     let warnings = |outcome: Result<Config, Faults>| -> Vec<String> {
         outcome.expect("good").warnings.iter().map(|fault| fault.to_string().replace("/etc/taskmaster/", "")).collect()
     };
-    assert_eq!(warnings(load_one("")), ["taskmaster.toml: warning: no programs are configured"]);
     let text = "include = [\"conf.d/*.toml\"]\ncontrol.mode = \"0666\"\n[programs.w]\ncmd = \"w\"\nuser = \"u\"\n";
     let ordinary = Environment { root: false, ..environment() };
     assert_eq!(
         warnings(load_all(&[("taskmaster.toml", text)], &ordinary)),
         [
-            "taskmaster.toml:1:12: warning: no file matches `conf.d/*.toml`\n    \
+            "taskmaster.toml:1:12: warning: no file matches `conf.d/*.toml`: there is no directory conf.d\n    \
                  1 | include = [\"conf.d/*.toml\"]\n      |            ^^^^^^^^^^^^^^^",
             "taskmaster.toml:2:16: warning: every user of this machine can connect to the socket\n    \
                  2 | control.mode = \"0666\"\n      |                ^^^^^^ and may do nothing there: there is no \
@@ -259,6 +258,24 @@ fn what_is_odd_is_a_warning_and_no_fault() {
             "taskmaster.toml:5:8: warning: only root can start programs as another user: this fails if `u` is not \
              your own name\n    5 | user = \"u\"\n      |        ^^^",
         ]
+    );
+}
+
+#[test]
+fn nothing_is_odd_about_a_directory_for_programs_that_has_none_yet() {
+    for pattern in ["conf.d/*.toml", "*.d/*.toml", "/etc/taskmaster/conf.d/[a-z]*.toml", "conf.d/?", "/*.toml"] {
+        let text = format!("include = [\"{pattern}\"]\n");
+        let files = [("taskmaster.toml", &*text), ("conf.d/README", "Put them here."), ("/", "")];
+        let mut config = load_all(&files, &environment()).expect("good");
+        assert_eq!((std::mem::take(&mut config.warnings), config.programs.len()), (Vec::new(), 0), "{pattern}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_has_to_be_there() {
+    assert_eq!(
+        told(load_one("include = [\"conf.d/web.toml\"]\n")).lines().next(),
+        Some("taskmaster.toml:1:12: conf.d/web.toml: cannot be read: No such file or directory")
     );
 }
 

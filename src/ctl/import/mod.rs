@@ -27,9 +27,8 @@ mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -37,7 +36,7 @@ use super::fault::Failure;
 use super::screen::Screen;
 use super::session::pretty;
 use crate::model::text::escaped;
-use crate::system::account;
+use crate::system::{account, intake};
 
 /// The result of an import.
 #[derive(Debug, PartialEq)]
@@ -67,18 +66,15 @@ pub struct Surroundings {
 }
 
 /// Larger files are no configurations.
-const SIZE_MAX: u64 = 4 << 20;
+const SIZE_MAX: usize = 4 << 20;
+/// So long a pipe may say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Disk;
 
 impl Texts for Disk {
     fn read(&mut self, path: &Path) -> Result<String, String> {
-        let mut text = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        file.take(SIZE_MAX + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
-        if text.len() as u64 > SIZE_MAX {
-            return Err(format!("it is larger than {SIZE_MAX} bytes, and no configuration"));
-        }
+        let text = intake::read(path, SIZE_MAX, PATIENCE)?;
         String::from_utf8(text).map_err(|_| "it is not UTF-8 text; convert it with iconv(1)".to_owned())
     }
 

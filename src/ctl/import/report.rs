@@ -3,7 +3,7 @@
 
 use crate::model::text::escaped;
 
-/// A line of one of the files.
+/// A line of one of the files; line 0 is none in particular.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Place {
     pub file: usize,
@@ -48,7 +48,7 @@ impl Report {
 
     pub fn place(&self, place: Place) -> String {
         let file = self.files.get(place.file).map_or("", String::as_str);
-        format!("{file}:{}", place.line)
+        if place.line == 0 { file.to_owned() } else { format!("{file}:{}", place.line) }
     }
 
     /// The lines for people.

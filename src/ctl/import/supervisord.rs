@@ -82,8 +82,8 @@ pub fn import(path: &Path, texts: &mut dyn Texts, around: &Surroundings) -> Resu
 fn read(ini: &mut Ini, path: &Path, texts: &mut dyn Texts, report: &mut Report) -> Result<(), Vec<Fault>> {
     let file = report.files.len();
     report.files.push(path.display().to_string());
-    let start = Place { file, line: 1 };
-    let text = texts.read(path).map_err(|reason| vec![Fault::new(start, &reason)])?;
+    let whole = Place { file, line: 0 };
+    let text = texts.read(path).map_err(|reason| vec![Fault::new(whole, &reason)])?;
     if let Some(at) = text.find([OPEN, CLOSE, '\0']) {
         let line = text[..at].matches('\n').count() + 1;
         return Err(vec![Fault::new(Place { file, line }, "there is a character that no text has")]);

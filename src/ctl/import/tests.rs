@@ -375,11 +375,25 @@ fn the_brief_s_yaml_is_read_with_its_own_words() {
         ("programs: {}\n", "there is no `programs:` with programs in it"),
         ("programs:\n  a: [\n", "programs.yaml: "),
         ("programs:\n  a:\n    cmd: /x\n    cmd: /y\n", "duplicate"),
+        ("programs: {a: {cmd: x}}\n---\nprograms: {b: {cmd: y}}\n", "only single YAML document expected"),
+        ("programs: &p\n  a: *p\n", "programs.yaml: "),
+        ("a: &a [x]\nb: &b [*a, *a]\nprograms:\n  w:\n    cmd: *b\n", "expected string scalar"),
+        (&laughs(), "too large or too complex"),
+        (&format!("programs: {}", "{a: ".repeat(10_000)), "too large or too complex"),
     ] {
         let faults = import(path, &mut files(&[("/srv/programs.yaml", text)]), &around()).expect_err(text);
         assert!(faults[0].contains(expected), "{faults:?}");
         assert_eq!(faults.iter().filter(|fault| fault.contains('\n')).count(), 0, "{faults:?}");
+        // Nobody here programs with the parser.
+        assert!(!["Options", "from_str", "weak", "{ "].iter().any(|word| faults[0].contains(word)), "{faults:?}");
     }
+}
+
+/// A few lines that mean nine to the power of nine words.
+fn laughs() -> String {
+    let list = |name: char| format!("&{name} [{}]", vec![format!("*{}", (name as u8 - 1) as char); 9].join(", "));
+    let lists: String = ('b'..='j').map(|name| format!("{name}: {}\n", list(name))).collect();
+    format!("a: &a [x]\n{lists}programs:\n  w:\n    cmd: *j\n")
 }
 
 /// Values as people write them, good and bad.

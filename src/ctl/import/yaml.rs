@@ -152,6 +152,11 @@ const KEYS: [&str; 16] = [
     "group_name",
 ];
 
+/// What is wrong with the text, without words for those who program with the parser.
+fn words(error: &serde_saphyr::Error) -> String {
+    error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter)
+}
+
 /// Reads and translates the file.
 ///
 /// # Errors
@@ -163,8 +168,7 @@ pub fn import(path: &Path, texts: &mut dyn Texts) -> Result<Import, Vec<String>>
     if text.contains([OPEN, CLOSE, '\0']) {
         return Err(alone("there is a character that no text has"));
     }
-    let top: Ordered<Top> =
-        serde_saphyr::from_str(&text).map_err(|error| alone(error.without_snippet().to_string().trim()))?;
+    let top: Ordered<Top> = serde_saphyr::from_str(&text).map_err(|error| alone(words(&error).trim()))?;
     let mut reading = Reading { file: &file, ..Reading::default() };
     let mut blocks = vec![head(&file)];
     for (name, value) in top.0 {

@@ -226,6 +226,10 @@ fn change(core: &mut Core, caller: &Caller, call: &ChangeCall, change: Change, m
         let (input, goal) = match (change, state) {
             (Change::Start, State::Stopping) => (Input::Start, Goal::StoppedThenRunning),
             (Change::Start, _) if at_rest => (Input::Start, Goal::Running),
+            (Change::Start, State::Starting) if call.wait => {
+                pending.wait(id, shown, Goal::RunningAlready);
+                continue;
+            }
             (Change::Start, _) => {
                 pending.known(shown, Outcome::AlreadyStarted, None);
                 continue;

@@ -16,6 +16,8 @@ use crate::supervisor::reactor::ClientId;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Goal {
     Running,
+    /// That the start which is going on gets there.
+    RunningAlready,
     Stopped,
     /// First stopped, then running.
     StoppedThenRunning,
@@ -156,13 +158,14 @@ impl Item {
             (Goal::Stopped, Kind::ProcessStopped) => self.outcome = Some((Outcome::Stopped, None)),
             (Goal::StoppedThenRunning, Kind::ProcessStopped) => self.goal = Goal::Running,
             (Goal::Running, Kind::ProcessRunning) => self.outcome = Some((Outcome::Started, None)),
-            (Goal::Running, Kind::ProcessStartFailed) => self.not_executed = true,
-            (Goal::Running, Kind::ProcessBackoff | Kind::ProcessFatal) => {
+            (Goal::RunningAlready, Kind::ProcessRunning) => self.outcome = Some((Outcome::AlreadyStarted, None)),
+            (Goal::Running | Goal::RunningAlready, Kind::ProcessStartFailed) => self.not_executed = true,
+            (Goal::Running | Goal::RunningAlready, Kind::ProcessBackoff | Kind::ProcessFatal) => {
                 let failed = if self.not_executed { Outcome::SpawnError } else { Outcome::AbnormalTermination };
                 self.outcome = end(failed);
             }
-            (Goal::Running, Kind::ProcessStopping) => self.outcome = end(Outcome::Superseded),
-            (Goal::Running, Kind::ProcessStopped) if notice.from != State::Stopping => {
+            (Goal::Running | Goal::RunningAlready, Kind::ProcessStopping) => self.outcome = end(Outcome::Superseded),
+            (Goal::Running | Goal::RunningAlready, Kind::ProcessStopped) if notice.from != State::Stopping => {
                 self.outcome = end(Outcome::Superseded);
             }
             _ => {}
@@ -213,6 +216,16 @@ mod tests {
         assert_eq!(outcome(Goal::Running, &not_executed), Some(Outcome::SpawnError));
         assert_eq!(outcome(Goal::Running, &[ProcessStarting, ProcessBackoff]), Some(Outcome::AbnormalTermination));
         assert_eq!(outcome(Goal::Running, &[ProcessStarting, ProcessStopping]), Some(Outcome::Superseded));
+    }
+
+    #[test]
+    fn a_start_that_goes_on_already_is_over_in_the_same_way() {
+        use Kind::{ProcessBackoff, ProcessRunning, ProcessStartFailed, ProcessStopping};
+        let goal = Goal::RunningAlready;
+        assert_eq!(outcome(goal, &[ProcessRunning]), Some(Outcome::AlreadyStarted));
+        assert_eq!(outcome(goal, &[ProcessStartFailed, ProcessBackoff]), Some(Outcome::SpawnError));
+        assert_eq!(outcome(goal, &[ProcessBackoff]), Some(Outcome::AbnormalTermination));
+        assert_eq!(outcome(goal, &[ProcessStopping]), Some(Outcome::Superseded));
     }
 
     #[test]
