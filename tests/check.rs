@@ -141,7 +141,7 @@ fn unwise() {
     let text = "[supervisor]\nstate_dir = \"/tmp/tm-test-unwise\"\nruntime_dir = \"/tmp/tm-test-unwise/run\"\n\
         [programs.web]\ncmd = \"/bin/true --password s3cret\"\nuser = \"root\"\nenv = { DB_PASSWORD = \"s3cret\", LANG = \"C\" }\n\
         [programs.db]\ncmd = \"/bin/true\"\nuser = \"nobody\"\nstdout = \"/tmp/d\\u001bb.log\"\nstderr = \"/tmp/own/db.log\"\n\
-        env = { DATABASE_URL = \"postgres://me:s3cret@h/db\" }\n";
+        log_compress = true\nlog_maxbytes = 0\nenv = { DATABASE_URL = \"postgres://me:s3cret@h/db\" }\n";
     let (checked, path, _directory) = check(text);
     assert_eq!((checked.code, checked.stdout.ends_with("valid, 2 programs, 2 processes\n")), (0, true), "{checked:?}");
     assert!(!checked.stderr.contains("s3cret"), "{checked:?}");
@@ -157,6 +157,7 @@ fn unwise() {
         secret("[programs.web]: `env.DB_PASSWORD`"),
         secret("[programs.db]: `env.DATABASE_URL`"),
         "[programs.db]: `stdout` /tmp/d\\x1bb.log is where everybody can make files, and somebody else can make it first; \"auto\" is a file in `log_dir`".to_owned(),
+        "[programs.db]: `log_compress` has nothing to compress, because `log_maxbytes` is 0 and no file is kept".to_owned(),
     ];
     let expected: String = expected.iter().map(|words| format!("{path}: warning: {words}\n")).collect();
     assert_eq!(checked.stderr, expected);

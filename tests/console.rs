@@ -4,12 +4,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::support::{Supervisor, eventually, proc, test, user};
+use crate::support::supervisor::TASKMASTERD;
+use crate::support::terminal::Terminal;
+use crate::support::{Need, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -18,6 +21,9 @@ pub fn trials() -> Vec<Trial> {
         test("what a console loses is counted over the death of a logger", &[], counted),
         test("a console may be a socket, and a killed logger doubles no line there", &[], socket),
         test("a reload brings a program to the console and away from it", &[], reloaded),
+        test("a console may be a terminal nothing at all or closed", &[], places),
+        test("a console of another user that cannot be opened is told with what to do", &[Need::Root], foreign),
+        test("the screen of the shell is no console until the shell is left", &[], behind_the_shell),
     ]
 }
 
@@ -127,7 +133,7 @@ fn socket() {
     supervisor.wait_for_state("count", "RUNNING");
     let pid = supervisor.pid_of("count");
     for _ in 0..3 {
-        let logger = eventually("a logger", || logger_of(supervisor.pid()));
+        let logger = eventually("a logger", || proc::child_called(supervisor.pid(), "taskmaster-logger"));
         let now = last(&supervisor);
         eventually("lines come", || (last(&supervisor) > now + 5).then_some(()));
         proc::kill(logger, 9);
@@ -150,14 +156,6 @@ fn last(supervisor: &Supervisor) -> u64 {
     supervisor.ctl(&["tail", "-n", "1", "count"]).stdout.trim().parse().unwrap_or(0)
 }
 
-fn logger_of(supervisor: i64) -> Option<i64> {
-    let is_logger = |pid: &i64| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains("taskmaster-logger") && proc::is_alive(*pid)
-    };
-    proc::children(supervisor).into_iter().find(is_logger)
-}
-
 fn reloaded() {
     let one = |to: &str| program("one", "echo here; exec sleep 1000", &format!("stdout = \"{to}\"\n"));
     let supervisor = Supervisor::start(&one("auto"));
@@ -175,4 +173,86 @@ fn reloaded() {
         (supervisor.read("log/one.stdout.log").matches("here").count() == 2).then_some(())
     });
     assert_eq!(written(&supervisor).matches("one | here").count(), 1);
+}
+
+const TICK: &str = "while :; do echo tick; sleep 0.05; done";
+
+/// Its lines come, and are nowhere kept back.
+#[track_caller]
+fn ticks(supervisor: &Supervisor) {
+    supervisor.wait_for_state("web", "RUNNING");
+    eventually("it is heard", || supervisor.ctl(&["tail", "web"]).stdout.contains("tick\n").then_some(()));
+}
+
+fn dropped(supervisor: &Supervisor) -> Vec<String> {
+    let events = supervisor.event_log();
+    let words = |event: &serde_json::Value| event["message"].as_str().unwrap_or_default().to_owned();
+    events.iter().filter(|event| event["kind"] == "output.dropped").map(words).collect()
+}
+
+fn places() {
+    let web = program("web", TICK, "stdout = \"console\"");
+    let supervisor = Supervisor::prepare(&web);
+    let mut command = Command::new(TASKMASTERD);
+    command.args(["--no-shell", "-c"]).arg(supervisor.config());
+    let terminal = Terminal::start(command);
+    terminal.wait_for("web | tick");
+    assert_eq!(dropped(&supervisor), [""; 0]);
+    drop(terminal);
+
+    let mut supervisor = Supervisor::prepare(&web);
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::null());
+    });
+    ticks(&supervisor);
+    assert_eq!((dropped(&supervisor), supervisor.stop()), (vec![], 0));
+
+    let mut supervisor = Supervisor::prepare(&web);
+    supervisor.file("closed", &format!("#!/bin/sh\nexec {TASKMASTERD} \"$@\" >&-\n"), 0o755);
+    let closed = supervisor.path("closed");
+    supervisor.launch_program(&closed, |_| {});
+    ticks(&supervisor);
+    assert_eq!((dropped(&supervisor), supervisor.stop()), (vec![], 0));
+}
+
+fn foreign() {
+    let script = format!("[programs.web]\ncmd = [\"sh\", \"-c\", '{TICK}']\nstarttime = 0\nstdout = \"console\"\n");
+    let mut supervisor = Supervisor::prepare(&script);
+    let nobody = nix::unistd::User::from_name("nobody").expect("accounts").expect("nobody");
+    std::os::unix::fs::chown(supervisor.path(""), Some(nobody.uid.as_raw()), None).expect("chown");
+    let (read, write) = nix::unistd::pipe().expect("a pipe");
+    supervisor.launch_with(|command| {
+        command.stdout(Stdio::from(write)).uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
+    });
+    ticks(&supervisor);
+    let words = "output for \"console\" is kept for `tail` only: standard output cannot be opened: Permission denied";
+    assert!(dropped(&supervisor).iter().any(|told| told.starts_with(words) && told.contains("`| cat`")));
+    let told = written(&supervisor);
+    assert!(told.contains(&format!("taskmasterd: warning: {words}")), "{told}");
+    assert_eq!(supervisor.stop(), 0);
+    drop(read);
+}
+
+fn behind_the_shell() {
+    let supervisor = Supervisor::prepare(&program("web", TICK, "stdout = \"auto\""));
+    let mut command = Command::new(TASKMASTERD);
+    command.arg("-c").arg(supervisor.config());
+    let terminal = Terminal::start(command);
+    terminal.prompt();
+    assert_eq!(dropped(&supervisor), [""; 0]);
+    supervisor.configure(&program("web", TICK, "stdout = \"console\""));
+    terminal.line("reload");
+    eventually("it is told", || dropped(&supervisor).iter().any(|told| told.contains("the shell is on")).then_some(()));
+    let runs =
+        |supervisor: &Supervisor| supervisor.kinds_of("web").iter().filter(|kind| *kind == "process.running").count();
+    eventually("it runs anew", || (runs(&supervisor) == 2).then_some(()));
+    let heard = || supervisor.ctl(&["tail", "-n", "10000", "web"]).stdout.lines().count();
+    let before = heard();
+    eventually("it is heard", || (heard() > before + 5).then_some(()));
+    assert!(!terminal.written_since(0).contains("web | tick"), "{}", terminal.screen());
+    assert_eq!(dropped(&supervisor).len(), 1, "once");
+    terminal.line("exit");
+    terminal.wait_for("or stay?");
+    terminal.line("g");
+    terminal.wait_for("web | tick");
 }

@@ -2,16 +2,15 @@
 //! supervisor anything.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use crate::support::supervisor::TASKMASTERCTL;
+use crate::support::speaker::{Following, script};
 use crate::support::{Need, PATIENCE, Supervisor, eventually, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
@@ -21,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         test("auto names have the number of the process only where there are several", &[], auto_names),
         test("eight processes write whole lines into one file", &[], shared),
         test("tail shows the last lines and follows over a restart", &[], tail),
+        test("tail follows a process that has never run until it does", &[], tail_before_the_first_life),
         test("after logrotate nothing is lost and the new file is written", &[], reopened),
         test("log files have the owner and mode that fit their directory", &[Need::Root], ownership),
         test("rotated files are numbered from the newest and the oldest is removed", &[], rotation),
@@ -29,12 +29,6 @@ pub fn trials() -> Vec<Trial> {
         test("a log that cannot be rotated is told once and again when it can", &[Need::Root], not_rotated),
         test("lines have their time and no escape sequences, from a reload on", &[], dressed),
     ]
-}
-
-/// A program of a few lines of sh.
-fn script(name: &str, script: &str, more: &str) -> String {
-    assert!(!script.contains('\''), "it stands between these");
-    format!("[programs.{name}]\ncmd = [\"sh\", \"-c\", '{script}']\nstarttime = 0\n{}\n{more}\n", user())
 }
 
 fn logger_of(supervisor: i64) -> Option<i64> {
@@ -180,49 +174,6 @@ fn shared() {
     assert!(next.values().all(|count| *count == 500), "{next:?}");
 }
 
-/// A command that goes on until the test has seen enough.
-struct Following {
-    child: Child,
-    reader: BufReader<std::process::ChildStdout>,
-}
-
-impl Following {
-    fn start(supervisor: &Supervisor, arguments: &[&str]) -> Self {
-        let mut child = Command::new(TASKMASTERCTL)
-            .arg("-s")
-            .arg(supervisor.socket())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("taskmasterctl runs");
-        let reader = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, reader }
-    }
-
-    /// The next line. What never comes ends with the test's time limit: the follower is killed then.
-    #[track_caller]
-    fn line(&mut self) -> String {
-        let ready = {
-            use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-            let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(self.reader.get_ref()), PollFlags::POLLIN)];
-            let limit = PollTimeout::try_from(PATIENCE).expect("in range");
-            !self.reader.buffer().is_empty() || matches!(poll(&mut descriptors, limit), Ok(ready) if ready > 0)
-        };
-        assert!(ready, "nothing came within {PATIENCE:?}");
-        let mut line = String::new();
-        self.reader.read_line(&mut line).expect("reads");
-        line
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn tail() {
     let speak = "n=0; while [ $n -lt 20 ]; do n=$((n+1)); echo line $n of $$$$; done; echo complaint >&2; sleep 1000";
     let supervisor = Supervisor::start(&script("talker", speak, ""));
@@ -243,6 +194,17 @@ fn tail() {
     // A process that has ended is still to be looked at.
     assert_eq!(supervisor.ctl(&["stop", "talker"]).code, 0);
     assert_eq!(supervisor.ctl(&["tail", "-n", "1", "talker"]).stdout, format!("line 20 of {second}\n"));
+}
+
+fn tail_before_the_first_life() {
+    let speak = "echo at last; sleep 1000";
+    let supervisor = Supervisor::start(&script("talker", speak, "autostart = false"));
+    let mut following = Following::start(&supervisor, &["tail", "-f", "talker"]);
+    let logger = eventually("a logger runs", || logger_of(supervisor.pid()));
+    let sockets = || proc::descriptors(logger).values().filter(|target| target.starts_with("socket:")).count();
+    eventually("the logger has the client", || (sockets() > 1).then_some(()));
+    assert_eq!(supervisor.ctl(&["start", "talker"]).code, 0);
+    assert_eq!(following.line(), "at last\n");
 }
 
 /// Asserts that the text is the numbers from 1 on, a line each; gives the last.

@@ -11,12 +11,14 @@ mod alerts_mail;
 mod alerts_spool;
 mod alerts_syslog;
 mod alerts_webhook;
+mod amounts;
 mod ansible;
 mod attach;
 mod attach_hostile;
 mod authority;
 mod check;
 mod completions;
+mod compress;
 mod console;
 mod control;
 mod demo;
@@ -43,6 +45,7 @@ mod shell;
 mod stops;
 mod structure;
 mod support;
+mod syslog_output;
 mod trust;
 mod tty;
 mod varlink;
@@ -74,12 +77,14 @@ pub fn all() -> Vec<Trial> {
         alerts_syslog::trials(),
         alerts_webhook::trials(),
         alerts::trials(),
+        amounts::trials(),
         ansible::trials(),
         attach::trials(),
         attach_hostile::trials(),
         authority::trials(),
         check::trials(),
         completions::trials(),
+        compress::trials(),
         console::trials(),
         control::trials(),
         demo::trials(),
@@ -105,6 +110,7 @@ pub fn all() -> Vec<Trial> {
         shell::trials(),
         stops::trials(),
         structure::trials(),
+        syslog_output::trials(),
         trust::trials(),
         tty::trials(),
         varlink::trials(),

@@ -1,8 +1,6 @@
 //! An event as a log daemon wants it: RFC 5424 for a remote one, fields for journald, and what is common to
-//! all: priority, tag, length, framing.
-//!
-//! The local `/dev/log` gets RFC 3164, which the `syslog` crate writes; RFC 5424 is ours, because that crate
-//! checks no field of it.
+//! all: priority, length, framing. What the local `/dev/log` gets is made where the lines of programs can use it,
+//! too (`model::syslog`).
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -10,6 +8,7 @@ use std::fmt::Write;
 use crate::alert::line;
 use crate::model::event::{Event, Kind, Severity};
 use crate::model::notify::{About, Framing, Syslog};
+use crate::model::syslog::{self, name, number};
 use crate::model::text::escaped;
 use crate::model::time::rfc3339_millis;
 
@@ -17,23 +16,10 @@ use crate::model::time::rfc3339_millis;
 const HOSTNAME_MAX: usize = 255;
 const APP_NAME_MAX: usize = 48;
 const MSGID_MAX: usize = 32;
-/// RFC 3164 §4.1.3.
-pub const TAG_MAX: usize = 32;
 /// What every receiver of UDP must take is 480 bytes, what it should take 2048 (RFC 5426 §3.2).
 pub const UDP_MAX: usize = 2048;
 /// Ends a message of which a part is missing.
 const CUT: &str = " [cut]";
-
-/// The number of a severity (RFC 5424 §6.2.1).
-pub fn number(severity: Severity) -> u8 {
-    match severity {
-        Severity::Crit => 2,
-        Severity::Err => 3,
-        Severity::Warning => 4,
-        Severity::Notice => 5,
-        Severity::Info => 6,
-    }
-}
 
 /// What stands for an event in one channel: its own facility and tag, or the program's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,8 +40,8 @@ impl Label {
         }
     }
 
-    fn priority(&self) -> u16 {
-        u16::from(self.facility.min(23)) * 8 + u16::from(number(self.severity))
+    pub fn priority(&self) -> u8 {
+        syslog::priority(self.facility, self.severity)
     }
 }
 
@@ -108,29 +94,6 @@ fn parameters(event: &Event) -> Vec<(&'static str, String)> {
     add("signal", facts.signal.map(|signal| signal.to_string()));
     add("core_dumped", facts.core_dumped.map(|dumped| if dumped { "yes" } else { "no" }.to_owned()));
     all
-}
-
-/// Printable ASCII without spaces, at most so long; `-` for nothing. Other bytes stand as `%C3`, so that two
-/// names do not become one.
-pub fn name(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        let is_plain = byte.is_ascii_graphic() && byte != b'%';
-        if out.len() + if is_plain { 1 } else { 3 } > max {
-            break;
-        }
-        if is_plain {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    if out.is_empty() { "-".to_owned() } else { out }
-}
-
-/// A tag of RFC 3164: what ends one there (`:`, `[`, a space) cannot stand in it.
-pub fn tag(text: &str) -> String {
-    name(&text.replace([':', '[', ']', '/'], "_"), TAG_MAX)
 }
 
 /// At most so many bytes, with a mark where something is missing.
@@ -256,14 +219,6 @@ mod tests {
              pid=\"123\" user=\"a \\\"b\\\" \\\\ \\]\" signal=\"SEGV\" core_dumped=\"yes\"] \u{feff}process.crashed web:0 pid=123 \
              user=\"a \\\"b\\\" \\\\ ]\" signal=SEGV core=yes"
         );
-    }
-
-    #[test]
-    fn names_keep_to_printable_ascii_and_to_their_length() {
-        assert_eq!(name("", 48), "-");
-        assert_eq!(name("täsk master", 48), "t%C3%A4sk%20master");
-        assert_eq!(name("ää", 7), "%C3%A4");
-        assert_eq!(tag("my app[1]: x"), "my%20app_1__%20x");
     }
 
     #[test]

@@ -124,10 +124,18 @@ fn rotated_names(
 ) {
     for (path, program, place) in places {
         let name = path.to_string_lossy();
-        let Some((base, number)) = name.rsplit_once('.') else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
+        // Compressed ones are numbered likewise; while one is made, it has no number.
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        let (base, number) = match (name.strip_suffix(".gz.tmp"), plain.rsplit_once('.')) {
+            (Some(base), _) => (base, None),
+            (None, Some((base, number))) => (base, number.parse::<u32>().ok()),
+            (None, None) => continue,
+        };
         let Some((_, other)) = writers.get(Path::new(base)) else { continue };
-        if (1..=other.watch.log_backups).contains(&number) && other.watch.log_maxbytes > 0 {
+        let watch = &other.watch;
+        let is_numbered = number.is_some_and(|number| (1..=watch.log_backups).contains(&number));
+        let is_temporary = watch.log_compress && name.ends_with(".gz.tmp");
+        if (is_numbered || is_temporary) && watch.log_maxbytes > 0 {
             let message = format!(
                 "`{}` would write to {}, which is `{}`'s log when it is rotated",
                 program.name,
@@ -151,7 +159,7 @@ fn paths(program: &Program, output: &Output, stream: &str, log_dir: &Path) -> Ve
     let home = format!("\0{user}");
     let ids = || (0..program.numprocs).map(|instance| ProcessId::new(&program.name, instance));
     match output {
-        Output::Console | Output::Discard => Vec::new(),
+        Output::Console | Output::Syslog | Output::Discard => Vec::new(),
         Output::Auto => {
             ids().map(|id| log_dir.join(format!("{}.{stream}.log", id.file_stem(program.numprocs)))).collect()
         }

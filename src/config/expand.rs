@@ -87,6 +87,8 @@ pub enum Target {
     Auto,
     /// The supervisor's own standard output.
     Console,
+    /// The local log daemon.
+    Syslog,
     Discard,
     /// Standard error only: where standard output goes.
     Stdout,
@@ -94,13 +96,13 @@ pub enum Target {
 }
 
 pub fn stdout(item: Item<'_>) -> Option<Target> {
-    target(item, "\"auto\", \"console\", \"discard\" or an absolute path")
+    target(item, "\"auto\", \"console\", \"syslog\", \"discard\" or an absolute path")
 }
 
 pub fn stderr(item: Item<'_>) -> Option<Target> {
     match item.value {
         DeValue::String(text) if text == "stdout" => Some(Target::Stdout),
-        _ => target(item, "\"stdout\", \"auto\", \"console\", \"discard\" or an absolute path"),
+        _ => target(item, "\"stdout\", \"auto\", \"console\", \"syslog\", \"discard\" or an absolute path"),
     }
 }
 
@@ -110,13 +112,32 @@ fn target(item: Item<'_>, what: &str) -> Option<Target> {
         "auto" => Some(Target::Auto),
         // The logger would try to rotate a device.
         "discard" | "/dev/null" => Some(Target::Discard),
-        "console" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Some(Target::Console),
+        "console" => Some(Target::Console),
+        "syslog" => Some(Target::Syslog),
         "none" | "NONE" | "null" => {
             item.refuse_with(format!("{} is {what}", shown(item.key)), "did you mean \"discard\"?")
+        }
+        _ if is_own_output(&sample(item, &raw)?) => {
+            // Nobody's lines would be told apart there.
+            let help =
+                "write \"console\": each line on the supervisor's standard output, after the name of its process";
+            item.refuse_with(
+                format!("{} is no log file: {raw} is whatever its reader has there", shown(item.key)),
+                help,
+            )
+        }
+        "/dev/log" => {
+            item.refuse_with(format!("{} is no log file: /dev/log is a socket", shown(item.key)), "write \"syslog\"")
         }
         _ if sample(item, &raw)?.starts_with('/') => Some(Target::Path(raw)),
         _ => item.refuse(format!("{} is {what}", shown(item.key))),
     }
+}
+
+/// The names that each process has for its own descriptors and terminal.
+fn is_own_output(path: &str) -> bool {
+    matches!(path, "/dev/stdout" | "/dev/stderr" | "/dev/tty")
+        || ["/dev/fd/", "/proc/self/fd/"].iter().any(|directory| path.starts_with(directory))
 }
 
 /// The words of a command: a text is split as a shell splits it, a list is taken as it is. Expansion

@@ -384,7 +384,7 @@ fn program<'a>(header: &Header<'a>, defaults: &Keys<'a>) -> Option<Placed<'a>> {
         context.sink.report(*place, Kind::Value, "`restrict_paths` needs `no_new_privileges`", Some(help));
     }
     if keys.tty.or(&defaults.tty).or_default(false)
-        && let Given::Value(Target::Path(_) | Target::Console | Target::Discard, place) =
+        && let Given::Value(Target::Path(_) | Target::Console | Target::Syslog | Target::Discard, place) =
             keys.stderr.or(&defaults.stderr)
     {
         let help = "take `stderr` out, or write \"stdout\"".to_owned();

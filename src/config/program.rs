@@ -61,6 +61,7 @@ pub struct Keys<'a> {
     pub priority: Given<'a, i32>,
     pub log_maxbytes: Given<'a, u64>,
     pub log_backups: Given<'a, u32>,
+    pub log_compress: Given<'a, bool>,
     pub log_timestamps: Given<'a, bool>,
     pub strip_ansi: Given<'a, bool>,
     pub alerts: Given<'a, bool>,
@@ -121,6 +122,7 @@ impl<'a> Keys<'a> {
             priority: table.take("priority", |item| values::integer(item, i64::from(i32::MIN)..=i64::from(i32::MAX))),
             log_maxbytes: table.take("log_maxbytes", quantity::size),
             log_backups: table.take("log_backups", |item| values::integer(item, 0..=10_000)),
+            log_compress: table.take("log_compress", values::boolean),
             log_timestamps: table.take("log_timestamps", values::boolean),
             strip_ansi: table.take("strip_ansi", values::boolean),
             alerts: table.take("alerts", values::boolean),
@@ -142,6 +144,7 @@ impl<'a> Keys<'a> {
         let own = |target: Target| match target {
             Target::Path(raw) => Output::File(names.template(&raw)),
             Target::Console => Output::Console,
+            Target::Syslog => Output::Syslog,
             Target::Discard => Output::Discard,
             Target::Auto | Target::Stdout => Output::Auto,
         };
@@ -203,6 +206,7 @@ impl<'a> Keys<'a> {
                 priority: given!(priority).or_default(999),
                 log_maxbytes: given!(log_maxbytes).or_default(50 << 20),
                 log_backups: given!(log_backups).or_default(10),
+                log_compress: given!(log_compress).or_default(false),
                 log_timestamps: given!(log_timestamps).or_default(false),
                 strip_ansi: given!(strip_ansi).or_default(false),
             },

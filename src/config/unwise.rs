@@ -25,8 +25,18 @@ pub fn unwise(config: &Config, is_private: impl Fn(&Path) -> bool) -> Vec<String
     for program in &config.programs {
         words.extend(secrets(config, program, &is_private));
         words.extend(common_logs(program));
+        words.extend(nothing_to_compress(program));
     }
     words
+}
+
+/// What never rotates is never compressed.
+fn nothing_to_compress(program: &Program) -> Option<String> {
+    let watch = &program.watch;
+    let key = [("log_backups", watch.log_backups == 0), ("log_maxbytes", watch.log_maxbytes == 0)];
+    let (key, _) = key.into_iter().find(|(_, is_zero)| watch.log_compress && *is_zero)?;
+    let name = &program.name;
+    Some(format!("[programs.{name}]: `log_compress` has nothing to compress, because `{key}` is 0 and no file is kept"))
 }
 
 /// Settings that look like a secret: in a file that others can read, or in a command, which all can see.

@@ -254,7 +254,7 @@ impl Logger {
             if viewer.write(now).is_err() {
                 return self.drop_viewer(token);
             }
-            if viewer.has_waiting() || !viewer.redraw {
+            if viewer.has_waiting() || viewer.leaving || !viewer.redraw {
                 break;
             }
             viewer.redraw = false;

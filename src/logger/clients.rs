@@ -21,6 +21,10 @@ impl Logger {
     ) -> Result<(), LoggerError> {
         let mut known: Vec<TailId> = Vec::new();
         for id in tails {
+            // A process that has never run may do so yet.
+            if follow {
+                self.tails.entry(*id).or_default();
+            }
             if self.tails.contains_key(id) && !known.contains(id) {
                 known.push(*id);
             }

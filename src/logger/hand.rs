@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::record::Record;
 use super::stream::LARGE_PIPE;
+use crate::protocol::logger::StreamId;
 use crate::protocol::spawner::SinkId;
 use crate::system::block::{self, Block};
 use crate::system::stdio;
@@ -23,6 +24,8 @@ pub struct Hand {
     is_large: bool,
     /// What a logger that died was about to do.
     left: Record,
+    /// What it wrote last: for which file, of which stream, and whether that ended in a line.
+    last: Option<(SinkId, StreamId, Option<bool>)>,
 }
 
 impl Hand {
@@ -36,7 +39,13 @@ impl Hand {
         let left = Record::decode(&block.record()?);
         // The core has made it so large, or could not; the kernel takes the same size once more.
         let is_large = stdio::enlarge_pipe(&show, LARGE_PIPE).is_ok();
-        let mut hand = Self { block, see: File::from(see), show, is_large, left };
+        let last = match left {
+            Record::Writing { sink, stream, .. } => {
+                Some((sink, stream, block.bytes().last().map(|last| *last == b'\n')))
+            }
+            _ => None,
+        };
+        let mut hand = Self { block, see: File::from(see), show, is_large, left, last };
         hand.empty_pipe();
         // Bytes without a record were put there by nobody, and a record without bytes is over, but this one.
         if !matches!(left, Record::Carrying { .. }) && (left == Record::Nothing || hand.block.bytes().is_empty()) {
@@ -61,9 +70,10 @@ impl Hand {
     /// # Errors
     /// None on this memory.
     pub fn forget_left(&mut self) -> io::Result<()> {
-        self.left = Record::Nothing;
+        let left = std::mem::take(&mut self.left);
         self.done()?;
-        self.note(&Record::Nothing)
+        // Without bytes this one is over, but for whose it was.
+        if matches!(left, Record::Writing { .. }) { Ok(()) } else { self.note(&Record::Nothing) }
     }
 
     /// The same, if it is about this file.
@@ -72,6 +82,13 @@ impl Hand {
     /// None on this memory.
     pub fn forget_left_of(&mut self, sink: SinkId) -> io::Result<()> {
         if self.left.sink() == Some(sink) { self.forget_left() } else { Ok(()) }
+    }
+
+    /// Whose line in this file may have been cut by a death: a part of the block can have stayed in its pipe. It is to
+    /// be written before anything else is, or the next death would leave nobody who knows that.
+    pub fn cut_line(&self, file: SinkId, is_mid_line: bool) -> Option<StreamId> {
+        let (sink, stream, is_whole) = self.last?;
+        (sink == file && !is_whole.unwrap_or(!is_mid_line)).then_some(stream)
     }
 
     pub fn bytes(&self) -> &[u8] {

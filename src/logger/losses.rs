@@ -47,9 +47,10 @@ impl Logger {
         for id in self.sinks.keys().copied().collect::<Vec<_>>() {
             self.tell_last_loss(id, false)?;
         }
-        let Some(outlet) = &mut self.outlet else { return Ok(()) };
-        let (id, told) = (outlet.id, outlet.take_dropped().map(Told::Losing));
-        self.tell_loss(id, told)
+        for (id, bytes) in self.last_losses() {
+            self.tell_loss(id, Some(Told::Losing(bytes)))?;
+        }
+        Ok(())
     }
 
     /// The same of one file; `closed`: for good.

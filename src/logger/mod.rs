@@ -4,9 +4,11 @@
 //! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
 //! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
 //! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each, [`outlet`] what programs say on the supervisor's own output in whole [`lines`], [`clients`] serves those who look on. [`attach`] serves those who are attached: a
-//! [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and [`seats`]. It decides nothing about programs and
-//! names no path: the core gives it numbers and open descriptors, and answers when a file is full.
+//! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where
+//! many programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`clients`] serves those who look on,
+//! [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a process, which has a [`screen`] and
+//! [`seats`]. It decides nothing about programs and names no path: the core gives it numbers and open descriptors,
+//! and answers when a file is full.
 
 mod attach;
 mod clear;
@@ -21,17 +23,21 @@ mod last;
 mod lines;
 mod losses;
 mod outlet;
+mod pace;
+mod pack;
 mod pump;
 mod record;
 mod ring;
 mod screen;
 mod seats;
 mod sink;
+mod speak;
 mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod viewer;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -55,10 +61,12 @@ use follow::Client;
 use hand::Hand;
 use lines::Lines;
 use outlet::Outlet;
+use pack::Pack;
 use record::Record;
 use ring::RING_MAX;
 use seats::Wish;
 use sink::{Sink, Wrote};
+use speak::Spoken;
 use stream::Stream;
 use tail::Tail;
 
@@ -122,8 +130,8 @@ enum Timer {
     Farewell(u64),
     /// A viewer that takes nothing.
     Stalled(u64),
-    /// What waits for the supervisor's standard output.
-    Outlet,
+    /// What waits at an outlet.
+    Outlet(SinkId),
     /// What was dropped of a file.
     Loss(SinkId),
 }
@@ -134,8 +142,8 @@ struct Logger {
     channel_interest: Interest,
     poll: Poll,
     sinks: BTreeMap<SinkId, Sink>,
-    /// The supervisor's standard output, if programs may write there.
-    outlet: Option<Outlet>,
+    /// Where many programs speak.
+    spoken: BTreeMap<SinkId, Spoken>,
     streams: BTreeMap<StreamId, Stream>,
     tails: BTreeMap<TailId, Tail>,
     clients: BTreeMap<u64, Client>,
@@ -147,8 +155,12 @@ struct Logger {
     buffer: Vec<u8>,
     /// From the core, before the first stream.
     hand: Option<Hand>,
+    /// Whose line a death may have cut, and until when nobody else writes.
+    first: Option<(StreamId, Moment)>,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
+    /// What is compressed, when there is time.
+    pack: Option<Pack>,
     /// The core waits for `Drained`.
     draining: bool,
     /// Bytes read since the core's messages were last looked at.
@@ -168,28 +180,7 @@ enum Core {
 /// # Errors
 /// When the core sends nonsense, or the kernel has no descriptors left.
 pub fn run(channel: Channel) -> Result<(), LoggerError> {
-    let mut poll = Poll::new()?;
-    let channel_token = poll.add(&channel, Interest::Read)?;
-    let mut logger = Logger {
-        channel,
-        channel_token,
-        channel_interest: Interest::Read,
-        poll,
-        sinks: BTreeMap::new(),
-        outlet: None,
-        streams: BTreeMap::new(),
-        tails: BTreeMap::new(),
-        clients: BTreeMap::new(),
-        attached: Attached::default(),
-        tokens: BTreeMap::new(),
-        timers: BTreeSet::new(),
-        buffer: vec![0; BUFFER],
-        hand: None,
-        later: Vec::new(),
-        draining: false,
-        moved: 0,
-        now: clock::now(),
-    };
+    let mut logger = Logger::new(channel)?;
     let result = logger.serve();
     // The core is gone: what has come so far is still written.
     logger.write_out();
@@ -200,12 +191,40 @@ pub fn run(channel: Channel) -> Result<(), LoggerError> {
 }
 
 impl Logger {
+    fn new(channel: Channel) -> io::Result<Self> {
+        let mut poll = Poll::new()?;
+        let channel_token = poll.add(&channel, Interest::Read)?;
+        Ok(Self {
+            channel,
+            channel_token,
+            channel_interest: Interest::Read,
+            poll,
+            sinks: BTreeMap::new(),
+            spoken: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            attached: Attached::default(),
+            tokens: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            buffer: vec![0; BUFFER],
+            hand: None,
+            first: None,
+            later: Vec::new(),
+            pack: None,
+            draining: false,
+            moved: 0,
+            now: clock::now(),
+        })
+    }
+
     fn serve(&mut self) -> Result<(), LoggerError> {
         self.tell(&FromLogger::Ready)?;
         loop {
             self.now = clock::now();
-            let timeout = self.timers.first().map(|(due, _)| due.since(self.now));
-            let ready = self.poll.wait(timeout)?;
+            let due = self.timers.first().map(|(due, _)| due.since(self.now));
+            let ready = self.poll.wait(if self.pack.is_some() { Some(Duration::ZERO) } else { due })?;
+            let idle = ready.is_empty();
             self.now = clock::now();
             // The core first: what it says can change what there is to do.
             if ready.iter().any(|one| one.token == self.channel_token) && self.listen()? == Core::Gone {
@@ -218,6 +237,7 @@ impl Logger {
                 }
             }
             self.expire()?;
+            self.pack_on(idle)?;
             self.flush_channel()?;
         }
     }
@@ -227,6 +247,8 @@ impl Logger {
             self.moved += self.pump(stream, TURN)?;
         } else if self.clients.contains_key(&ready.token) {
             self.attend_client(ready);
+        } else if let Some(outlet) = self.outlet_of(ready.token) {
+            self.flush_outlet(outlet)?;
         } else {
             self.attend_attached(ready);
         }
@@ -270,8 +292,12 @@ impl Logger {
                 let all = descriptors.try_into().map_err(|_| missing("Hand"))?;
                 self.hand = Some(Hand::new(all)?);
             }
-            ToLogger::Outlet { sink, dropping } => {
-                self.outlet = Some(Outlet::new(sink, only(descriptors, "Outlet")?, dropping, self.now));
+            ToLogger::Outlet { sink, kind, dropping } => {
+                let way = descriptors.into_iter().next();
+                self.spoken.insert(sink, Spoken::new(Outlet::new(kind, way, dropping, self.now)));
+            }
+            ToLogger::Dialled { sink, errno } => {
+                self.dialled(sink, descriptors.into_iter().next().ok_or(errno))?;
             }
             ToLogger::Sink { sink, settings, name, rotated, dropping } => {
                 self.take_sink(Given { sink, settings, name, rotated, dropping }, descriptors)?;
@@ -289,7 +315,7 @@ impl Logger {
                 self.resume(sink)?;
             }
             ToLogger::Close { sink } => self.close_sink(sink)?,
-            ToLogger::Stream { stream, tail, process, channel, sink } => {
+            ToLogger::Stream { stream, tail, process, channel, sink, voice } => {
                 let pipe = only(descriptors, "Stream")?;
                 let known = self.tails.entry(tail).or_default();
                 (known.process, known.channel) = (process, channel);
@@ -299,11 +325,15 @@ impl Logger {
                 if self.streams.contains_key(&stream) {
                     return Err(LoggerError::Message(format!("stream {} twice", stream.0)));
                 }
-                let aloud = sink.is_some() && sink == self.outlet.as_ref().map(|outlet| outlet.id);
-                let mut known = Stream::new(pipe, tail, sink.filter(|_| !aloud));
-                known.lines = aloud.then(Lines::default);
+                let mut known = Stream::new(pipe, tail, sink.filter(|_| voice.is_none()));
+                known.lines = sink.zip(voice.map(Lines::new));
                 self.streams.insert(stream, known);
                 self.link(stream)?;
+            }
+            ToLogger::Voice { stream, voice } => {
+                if let Some((_, lines)) = self.streams.get_mut(&stream).and_then(|stream| stream.lines.as_mut()) {
+                    lines.voice = voice;
+                }
             }
             ToLogger::Abandon { stream } => self.abandon(stream)?,
             ToLogger::Forget { tail } => self.forget(tail),
@@ -326,6 +356,10 @@ impl Logger {
             }
             ToLogger::Exited { console, how } => self.close_console(console, &how)?,
             ToLogger::Clear { ticket, tails, sinks } => self.clear(ticket, &tails, &sinks)?,
+            ToLogger::Compress { sink } => {
+                let [source, target] = descriptors.try_into().map_err(|_| missing("Compress"))?;
+                self.begin_pack(sink, source, target)?;
+            }
             ToLogger::Drain => {
                 self.draining = true;
                 for stream in self.streams.values_mut() {
@@ -355,6 +389,9 @@ impl Logger {
             self.resume(id)?;
         } else {
             let mut sink = Sink::new(id, file, settings, name, dropping);
+            if let Some(stream) = hand.cut_line(id, sink.is_mid_line()) {
+                self.first = Some((stream, self.now + STILL));
+            }
             let rest = sink.recover(before.as_ref(), rotated, hand)?;
             let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
             hand.forget_left_of(id)?;
@@ -393,7 +430,7 @@ impl Logger {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if let Some(sink) = stream.sink {
             let Some(sink) = self.sinks.get_mut(&sink) else { return Ok(()) };
-            sink.streams.push(id);
+            sink.join(id, self.now);
             if let Some(tail) = self.tails.get_mut(&stream.tail)
                 && !std::mem::replace(&mut tail.used, true)
                 && !sink.is_shared()
@@ -402,7 +439,16 @@ impl Logger {
                 tail.ring.preload(&bytes, cut);
             }
         }
+        // Nothing of its line is in its pipe: that is all there is.
+        if matches!(stream.state(), stream::Found::Nothing) {
+            self.first.take_if(|(first, _)| *first == id);
+        }
         self.watch(id)
+    }
+
+    /// Whether another stream has to write first.
+    fn is_behind(&self, id: StreamId) -> bool {
+        self.first.is_some_and(|(first, until)| first != id && self.now < until)
     }
 
     /// Begins to read a stream, unless its file waits.
@@ -442,7 +488,7 @@ impl Logger {
                     self.drop_viewer(token);
                 }
                 Timer::Stalled(token) => self.expire_stalled(token),
-                Timer::Outlet => self.expire_outlet()?,
+                Timer::Outlet(id) => self.expire_outlet(id)?,
                 Timer::Loss(id) => self.expire_loss(id)?,
             }
         }

@@ -1,39 +1,45 @@
-//! The supervisor's own standard output, where programs with `"console"` write: what waits for it within a
-//! bound, and what is dropped when nobody reads it.
+//! Where many programs say their lines: the supervisor's own standard output, or the local log daemon. What waits
+//! for it within a bound, and what is dropped when nobody takes it.
 //!
-//! It may be anything: the core gives us a pipe or terminal opened anew, so that not to wait is our own mode
-//! and not that of whoever else writes there; a socket is asked with each message; a file never waits.
+//! The console may be anything: the core gives us a pipe or terminal opened anew, so that not to wait is our own
+//! mode and not that of whoever else writes there; a socket is asked with each message; a file never waits. What it
+//! refuses is lost: nobody knows when it could be written. The log daemon's socket takes a message a line. When it
+//! dies with its daemon, what waits waits for another, which the core makes.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use crate::model::time::Moment;
-use crate::protocol::logger::{FromLogger, StreamId};
-use crate::protocol::spawner::SinkId;
+use crate::protocol::logger::OutletKind;
 use crate::system::socket;
 
 use super::sink::{RETRY, Wrote};
-use super::{Logger, LoggerError, Timer};
+use super::waiting::Waiting;
 
-/// How many bytes may wait.
-const WAITING_MAX: usize = 1 << 20;
-/// When it is tried again. Not every kind of descriptor tells when it can be written.
-const PAUSE: Duration = Duration::from_millis(10);
 /// It is not said more often than this that dropping has ended, or a slow reader would make a flood of it.
 const DROPPING_MIN: Duration = Duration::from_secs(1);
 
-pub struct Outlet {
-    pub id: SinkId,
+/// What leads to an outlet.
+struct Way {
     file: File,
     is_socket: bool,
-    waiting: Vec<u8>,
-    /// How much of it is written.
-    sent: usize,
-    /// A line was cut off: the next one begins after its end.
-    is_cut: bool,
+}
+
+impl Way {
+    fn new(descriptor: OwnedFd) -> Self {
+        let file = File::from(descriptor);
+        let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
+        Self { file, is_socket }
+    }
+}
+
+pub struct Outlet {
+    kind: OutletKind,
+    way: Option<Way>,
+    waiting: Waiting,
     /// Since when lines are dropped.
     dropping: Option<Moment>,
     /// Of which the core does not know.
@@ -41,53 +47,98 @@ pub struct Outlet {
     told: Moment,
     /// It has taken something since it last did not.
     works: bool,
-    /// A timer runs.
-    timed: bool,
+    /// Why nobody is there, if so: what leads there is of no use.
+    gone: Option<i32>,
+    /// The kernel has no memory for a message now, of which no descriptor can tell when that is over.
+    pauses: bool,
 }
 
 impl Outlet {
     /// `dropping`: an earlier logger has not said that it can write it again.
-    pub fn new(id: SinkId, file: OwnedFd, dropping: bool, now: Moment) -> Self {
-        let file = File::from(file);
-        let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-        let dropping = dropping.then_some(now);
+    pub fn new(kind: OutletKind, way: Option<OwnedFd>, dropping: bool, now: Moment) -> Self {
         Self {
-            id,
-            file,
-            is_socket,
-            waiting: Vec::new(),
-            sent: 0,
-            is_cut: false,
-            dropping,
+            kind,
+            gone: way.is_none().then_some(libc::ENOTCONN),
+            way: way.map(Way::new),
+            waiting: Waiting::default(),
+            dropping: dropping.then_some(now),
             dropped: 0,
             told: now,
             works: false,
-            timed: false,
+            pauses: false,
         }
     }
 
+    /// Something waits that can be written later.
     pub fn has_waiting(&self) -> bool {
-        self.sent < self.waiting.len()
+        !self.waiting.is_empty()
+    }
+
+    /// Something waits, and nobody is there.
+    pub fn is_unheard(&self) -> bool {
+        self.gone.is_some() && self.has_waiting()
+    }
+
+    /// What waits for somebody who does not come is dropped.
+    pub fn give_up(&mut self, now: Moment) -> Wrote {
+        match self.gone.filter(|_| self.has_waiting()) {
+            Some(errno) => {
+                self.dropped += self.waiting.drop_all() as u64;
+                self.begin(errno, now)
+            }
+            None => Wrote::All,
+        }
+    }
+
+    /// Something waits, and no descriptor can tell when it can be written.
+    pub fn pauses(&self) -> bool {
+        self.pauses && self.has_waiting()
+    }
+
+    /// What tells when more can be written, if something waits for that.
+    pub fn to_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.open().filter(|_| self.has_waiting() && !self.pauses).map(|way| way.file.as_fd())
+    }
+
+    /// What leads there, of use or not.
+    pub fn way(&self) -> Option<BorrowedFd<'_>> {
+        self.way.as_ref().map(|way| way.file.as_fd())
+    }
+
+    fn open(&self) -> Option<&Way> {
+        self.way.as_ref().filter(|_| self.gone.is_none())
+    }
+
+    /// This leads there from now on; or nothing, for this reason.
+    pub fn dialled(&mut self, way: Result<OwnedFd, i32>, now: Moment) -> Wrote {
+        self.gone = way.as_ref().err().copied();
+        self.way = way.ok().map(Way::new);
+        self.flush(now)
+    }
+
+    /// When it can be said that it works again, if it does until then.
+    pub fn recovers(&self) -> Option<Moment> {
+        self.dropping.filter(|_| self.works && !self.has_waiting()).map(|since| since + DROPPING_MIN)
     }
 
     /// Takes whole lines, as many as there is room for, and writes what can be written.
-    fn push(&mut self, lines: &[u8], now: Moment) -> Wrote {
+    pub fn push(&mut self, lines: &[u8], now: Moment) -> Wrote {
+        if self.kind == OutletKind::Console && self.gone.is_some() {
+            return Wrote::All; // that is so until the core says otherwise, and it has told why
+        }
         let mut began = None;
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if self.waiting.len() - self.sent + line.len() > WAITING_MAX
+            if !self.waiting.has_room(line)
                 && let Err(errno) = self.write()
             {
                 began = began.or(Some(errno));
             }
-            if self.waiting.len() - self.sent + line.len() > WAITING_MAX {
+            if self.waiting.has_room(line) {
+                self.waiting.push(line);
+            } else {
                 self.dropped += line.len() as u64;
                 self.works = false;
-                began = began.or(Some(libc::EAGAIN));
-            } else {
-                if std::mem::take(&mut self.is_cut) {
-                    self.waiting.push(b'\n');
-                }
-                self.waiting.extend_from_slice(line);
+                began = began.or(self.gone).or(Some(libc::EAGAIN));
             }
         }
         match (self.flush(now), began) {
@@ -97,22 +148,24 @@ impl Outlet {
     }
 
     /// Writes what can be written now.
-    fn flush(&mut self, now: Moment) -> Wrote {
+    pub fn flush(&mut self, now: Moment) -> Wrote {
         match self.write() {
             Err(errno) => self.begin(errno, now),
-            Ok(()) if self.has_waiting() => Wrote::All,
-            Ok(()) => match self.dropping {
-                Some(since) if self.works && now.since(since) >= DROPPING_MIN => {
-                    self.dropping = None;
-                    Wrote::Recovered(std::mem::take(&mut self.dropped))
-                }
-                _ => Wrote::All,
-            },
+            Ok(()) if self.recovers().is_some_and(|at| at <= now) => {
+                self.dropping = None;
+                Wrote::Recovered(std::mem::take(&mut self.dropped))
+            }
+            Ok(()) => Wrote::All,
         }
     }
 
+    /// When it is to be told how many bytes were dropped, if some were.
+    pub fn tells_loss(&self) -> Option<Moment> {
+        (self.dropped > 0).then(|| self.told + RETRY)
+    }
+
     /// How many bytes were dropped since that was last told, once in a while.
-    fn losing(&mut self, now: Moment) -> Option<u64> {
+    pub fn losing(&mut self, now: Moment) -> Option<u64> {
         if self.dropped == 0 || now < self.told + RETRY {
             return None;
         }
@@ -133,95 +186,67 @@ impl Outlet {
         Wrote::Began(errno)
     }
 
-    /// What cannot be written at all is dropped: nobody knows when it could be.
     fn write(&mut self) -> Result<(), i32> {
-        while self.has_waiting() {
-            let rest = &self.waiting[self.sent..];
-            let wrote =
-                if self.is_socket { socket::write_now(self.file.as_fd(), rest) } else { (&self.file).write(rest) };
+        match self.kind {
+            OutletKind::Console => self.write_console(),
+            OutletKind::Syslog => self.write_syslog(),
+        }
+    }
+
+    /// Writes as much as is taken.
+    ///
+    /// # Errors
+    /// It refuses to take anything: all that waited is dropped.
+    fn write_console(&mut self) -> Result<(), i32> {
+        while let Some(way) = self.open().filter(|_| self.has_waiting()) {
+            let rest = self.waiting.rest();
+            let wrote = if way.is_socket { socket::write_now(way.file.as_fd(), rest) } else { (&way.file).write(rest) };
             match wrote {
                 Ok(count) => {
-                    self.sent += count;
+                    self.waiting.take(count);
                     self.works = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.waiting.drain(..self.sent);
-                    self.sent = 0;
-                    return Ok(());
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => {
-                    self.is_cut |= self.sent > 0 && self.waiting[self.sent - 1] != b'\n';
-                    self.dropped += (self.waiting.len() - self.sent) as u64;
-                    self.forget();
+                    self.dropped += self.waiting.drop_all() as u64;
                     self.works = false;
                     return Err(error.raw_os_error().unwrap_or(libc::EIO));
                 }
             }
         }
-        self.forget();
         Ok(())
     }
 
-    fn forget(&mut self) {
-        self.waiting.clear();
-        self.sent = 0;
-    }
-}
-
-impl Logger {
-    /// Writes what was read of a program that writes to the supervisor's standard output.
-    pub(super) fn speak(&mut self, id: StreamId, bytes: &[u8]) -> Result<(), LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let (Some(lines), Some(tail)) = (stream.lines.as_mut(), self.tails.get(&stream.tail)) else { return Ok(()) };
-        let whole = lines.take(&tail.process, bytes);
-        self.speak_lines(&whole)
-    }
-
-    /// The same of its unfinished line: nothing comes after it.
-    pub(super) fn speak_rest(&mut self, id: StreamId) -> Result<(), LoggerError> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let (Some(lines), Some(tail)) = (stream.lines.as_mut(), self.tails.get(&stream.tail)) else { return Ok(()) };
-        let rest = lines.rest(&tail.process);
-        self.speak_lines(&rest)
-    }
-
-    fn speak_lines(&mut self, lines: &[u8]) -> Result<(), LoggerError> {
-        let Some(outlet) = self.outlet.as_mut().filter(|_| !lines.is_empty()) else { return Ok(()) };
-        let (id, wrote) = (outlet.id, outlet.push(lines, self.now));
-        self.arm_outlet();
-        self.tell_written(id, wrote)
-    }
-
-    fn arm_outlet(&mut self) {
-        if let Some(outlet) = self.outlet.as_mut()
-            && (outlet.has_waiting() || outlet.dropping.is_some())
-            && !std::mem::replace(&mut outlet.timed, true)
-        {
-            self.timers.insert((self.now + PAUSE, Timer::Outlet));
+    /// Sends as many messages as are taken.
+    ///
+    /// # Errors
+    /// A message can never be sent, and was dropped.
+    fn write_syslog(&mut self) -> Result<(), i32> {
+        let mut refused = Ok(());
+        self.pauses = false;
+        while let Some(way) = self.open().filter(|_| self.has_waiting()) {
+            match socket::write_now(way.file.as_fd(), self.waiting.first()) {
+                Ok(_) => {
+                    self.waiting.drop_first();
+                    self.works = true;
+                }
+                Err(error) => match error.raw_os_error().unwrap_or(libc::EIO) {
+                    libc::EINTR => {}
+                    libc::EAGAIN => break,
+                    libc::ENOBUFS | libc::ENOMEM => {
+                        self.pauses = true;
+                        break;
+                    }
+                    libc::EMSGSIZE => {
+                        self.dropped += self.waiting.drop_first() as u64;
+                        self.works = false;
+                        refused = Err(libc::EMSGSIZE);
+                    }
+                    errno => self.gone = Some(errno),
+                },
+            }
         }
-    }
-
-    /// Tries again what waits.
-    pub(super) fn expire_outlet(&mut self) -> Result<(), LoggerError> {
-        let Some(outlet) = self.outlet.as_mut() else { return Ok(()) };
-        outlet.timed = false;
-        let (id, wrote, losing) = (outlet.id, outlet.flush(self.now), outlet.losing(self.now));
-        self.arm_outlet();
-        self.tell_written(id, wrote)?;
-        if let Some(bytes) = losing {
-            self.tell(&FromLogger::Losing { sink: id, bytes })?;
-        }
-        self.drain()
-    }
-
-    /// At the end: what has come so far, as far as it is taken.
-    pub(super) fn speak_out(&mut self) {
-        let spoken: Vec<StreamId> =
-            self.streams.iter().filter(|(_, stream)| stream.lines.is_some()).map(|(id, _)| *id).collect();
-        for id in spoken {
-            // Nobody hears of an error any more.
-            let _ = self.pump_out(id).and_then(|()| self.speak_rest(id));
-        }
+        refused
     }
 }

@@ -12,9 +12,9 @@ use crate::system::poll::Interest;
 use super::cut::Choice;
 use super::dress;
 use super::hand::{CAPACITY, Hand};
-use super::outlet::Outlet;
 use super::record::Dress;
 use super::sink::{Sink, Wrote};
+use super::speak::Spoken;
 use super::stream::{Found, PIPE_MAX};
 use super::tail::Tail;
 use super::{Logger, LoggerError, STILL, Timer};
@@ -50,12 +50,12 @@ impl Logger {
     }
 
     fn step(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
-        let Some(stream) = self.streams.get(&id) else { return Ok(Step::Stop) };
+        let Some(stream) = self.streams.get(&id).filter(|_| !self.is_behind(id)) else { return Ok(Step::Stop) };
         let followed = self.tails.get(&stream.tail).is_some_and(Tail::is_watched);
         let most = most.min(if followed { FOLLOWED_READ } else { CAPACITY });
         let Some(sink_id) = stream.sink else { return self.only_show(id, most) };
         let Some(sink) = self.sinks.get_mut(&sink_id) else { return Ok(Step::Stop) };
-        if sink.is_waiting() {
+        if sink.is_waiting() || sink.owes_another(id, self.now) {
             return Ok(Step::Stop);
         }
         if sink.is_astray(self.now) {
@@ -165,9 +165,11 @@ impl Logger {
         let (Some(stream), Some(sink)) = (self.streams.get_mut(&id), self.sinks.get_mut(&sink_id)) else {
             return Ok(Found::Nothing);
         };
-        hand.note(&sink.record(dress))?;
+        hand.note(&sink.record(id, dress))?;
         let found = stream.take(hand, most);
         if let Found::Bytes(count) = found {
+            sink.has_paid(id);
+            self.first = None;
             self.put(id, &dress.apply(hand.bytes()))?;
             self.show(id, hand.bytes());
             hand.done()?;
@@ -292,7 +294,9 @@ impl Logger {
         if let Some(stream) = self.streams.remove(&id) {
             if let Some(sink) = stream.sink.and_then(|sink| self.sinks.get_mut(&sink)) {
                 sink.streams.retain(|known| *known != id);
+                sink.has_paid(id);
             }
+            self.first.take_if(|(first, _)| *first == id);
             if !self.streams.values().any(|other| other.tail == stream.tail) {
                 self.show_unfinished(stream.tail, true);
             }
@@ -347,11 +351,12 @@ impl Logger {
         let waits = |sink: &SinkId| self.sinks.get(sink).is_some_and(Sink::is_waiting);
         let unfinished =
             self.streams.values().any(|stream| stream.to_drain.is_some() && stream.sink.as_ref().is_some_and(waits));
-        if !unfinished && !self.outlet.as_ref().is_some_and(Outlet::has_waiting) {
+        if !unfinished && !self.spoken.values().any(Spoken::may_be_heard) {
             self.draining = false;
             for stream in self.streams.values_mut() {
                 stream.to_drain = None;
             }
+            self.give_up_outlets()?;
             self.tell_last_losses()?;
             self.tell(&FromLogger::Drained)?;
         }

@@ -13,8 +13,12 @@ use crate::protocol::logger::TailId;
 use crate::protocol::spawner::SinkId;
 use crate::system::{poll, stdio};
 
-/// What the kernel gives a pipe, and what is asked for when a program fills it.
+/// What the kernel gives a pipe.
 const PIPE: usize = 64 << 10;
+/// What is asked for when a program fills it. More would be slower: what lies in many pipes would not be in the
+/// processor's cache any more when it is read. And it would be memory that programs could fill.
+const ENLARGED: i32 = 256 << 10;
+/// The pipe that others are looked at through is as large as any that a program may have made of its own.
 pub const LARGE_PIPE: i32 = 1 << 20;
 /// The most that can lie in a pipe when it is drained.
 pub const PIPE_MAX: usize = 1 << 20;
@@ -32,8 +36,8 @@ pub struct Stream {
     pub tail: TailId,
     /// Where it is written; `None` only feeds the tail.
     pub sink: Option<SinkId>,
-    /// It goes to the supervisor's standard output, in lines.
-    pub lines: Option<Lines>,
+    /// It goes to an outlet, in lines.
+    pub lines: Option<(SinkId, Lines)>,
     /// How epoll knows it, while it is watched.
     pub token: Option<u64>,
     /// An unfinished line waits in it for its end: only what is new wakes us.
@@ -152,7 +156,7 @@ impl Stream {
 
     fn enlarge(&mut self) {
         // What cannot be enlarged is slower, no more.
-        self.enlarged = Some(stdio::enlarge_pipe(&self.pipe, LARGE_PIPE).is_ok());
+        self.enlarged = Some(stdio::enlarge_pipe(&self.pipe, ENLARGED).is_ok());
     }
 
     /// How long a line that waits in it for its end may be, given one of such a length: a full pipe would

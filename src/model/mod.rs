@@ -18,6 +18,7 @@ pub mod signal;
 pub mod stage;
 pub mod state;
 pub mod summary;
+pub mod syslog;
 pub mod template;
 pub mod text;
 pub mod time;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Severity;
 use super::id::ProgramName;
+use super::syslog;
 
 /// `[notify]`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -21,6 +22,22 @@ pub struct Notify {
     /// How long a shutdown waits for alerts that are still to be sent.
     pub shutdown_drain: Duration,
     pub spool: SpoolLimits,
+}
+
+impl Notify {
+    /// The socket and the facility of the local log daemon, for the lines of programs: those of `[notify.syslog]`, as
+    /// far as it says something of them.
+    pub fn local_log(&self) -> (PathBuf, u8) {
+        let settings = self.channels.iter().find_map(|channel| match &channel.transport {
+            Transport::Syslog(settings) => Some(settings),
+            Transport::Email(_) | Transport::Webhook(_) => None,
+        });
+        let socket = match settings.map(|settings| &settings.target) {
+            Some(SyslogTarget::Local(path)) => path.clone(),
+            _ => syslog::LOCAL.into(),
+        };
+        (socket, settings.map_or(syslog::DAEMON, |settings| settings.facility))
+    }
 }
 
 /// How much may wait on disk; beyond, what is least severe and oldest goes, and is counted.

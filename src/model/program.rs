@@ -121,6 +121,8 @@ pub struct Watch {
     pub log_maxbytes: u64,
     /// How many rotated files are kept.
     pub log_backups: u32,
+    /// They are compressed.
+    pub log_compress: bool,
     /// Each line of a log begins with the time.
     pub log_timestamps: bool,
     /// Escape sequences of terminals stay out of logs.
@@ -266,6 +268,8 @@ pub enum Output {
     File(Template),
     /// The supervisor's own standard output, in lines that name the process.
     Console,
+    /// The local log daemon, a message a line.
+    Syslog,
     Discard,
 }
 
@@ -357,6 +361,7 @@ pub mod testing {
                 priority: 999,
                 log_maxbytes: 50 << 20,
                 log_backups: 10,
+                log_compress: false,
                 log_timestamps: false,
                 strip_ansi: false,
             },

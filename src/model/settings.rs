@@ -133,6 +133,7 @@ pub fn of_program(program: &Program) -> Vec<Entry> {
         entry("priority", json!(watch.priority)),
         entry("log_maxbytes", json!(watch.log_maxbytes)),
         entry("log_backups", json!(watch.log_backups)),
+        entry("log_compress", json!(watch.log_compress)),
         entry("log_timestamps", json!(watch.log_timestamps)),
         entry("strip_ansi", json!(watch.strip_ansi)),
         entry("alerts", json!(alerts.enabled)),
@@ -220,6 +221,7 @@ fn output(output: &Output) -> String {
     match output {
         Output::Auto => "auto".to_owned(),
         Output::Console => "console".to_owned(),
+        Output::Syslog => "syslog".to_owned(),
         Output::Discard => "discard".to_owned(),
         Output::File(path) => path.shown(),
     }

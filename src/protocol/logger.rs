@@ -1,5 +1,6 @@
 //! Core ↔ logger. The logger reads pipes and writes files by the numbers the core gives them; it never
-//! names a path, and may ask for one thing only: another file in the place of one that is full or has lost its name.
+//! names a path, and may ask for two things only: another file in the place of one that is full or has lost its name,
+//! and an outlet that is connected anew.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,34 @@ pub struct TailId(pub u64);
 #[serde(transparent)]
 pub struct ConsoleId(pub u64);
 
+/// Where many programs say their lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutletKind {
+    /// The supervisor's standard output.
+    Console,
+    /// The local log daemon.
+    Syslog,
+}
+
+/// How the lines of a stream are said at an outlet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Voice {
+    /// Escape sequences are taken out.
+    pub strip_ansi: bool,
+    /// For the log daemon; the console has the name of the process.
+    pub label: Option<Label>,
+}
+
+/// What a log daemon is told of a line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Label {
+    pub priority: u8,
+    pub tag: String,
+    /// Of the main process.
+    pub pid: Option<i32>,
+}
+
 /// Where input for a process goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,10 +69,12 @@ pub enum ToLogger {
     /// Before any pipe: what keeps the bytes in hand should the logger die. Descriptors: the memory of a block
     /// (`system::block`), and the read and the write end of an empty pipe, both non-blocking.
     Hand,
-    /// The supervisor's standard output, for streams with this number as their sink: their lines go there with the
-    /// name of the process. Before any of them. Descriptor: it, in a way that others who write there do not notice
-    /// that the logger does not wait.
-    Outlet { sink: SinkId, dropping: bool },
+    /// Where streams with this number as their sink are said line by line. Before any of them. Descriptor: what
+    /// leads there, in a way that others who write there do not notice that the logger does not wait. Without one
+    /// lines for the console are lost, and those for the log daemon wait.
+    Outlet { sink: SinkId, kind: OutletKind, dropping: bool },
+    /// Descriptor: what leads to this outlet from now on. Without one it could not be reached (errno), after `Redial`.
+    Dialled { sink: SinkId, errno: i32 },
     /// A log file: opened, rotated or reopened. Descriptors: the file, open for reading and appending; and, until
     /// `Moved`, the one that it is in the place of, whose unfinished line comes along if it was `rotated`.
     /// `name`: what it was called when it was opened. `dropping`: an earlier logger could not write it, and has not
@@ -56,7 +87,17 @@ pub enum ToLogger {
     /// Nobody writes to it any more.
     Close { sink: SinkId },
     /// A new pipe or terminal. Descriptor: its read end, or its master. Without a sink the bytes only feed the tail.
-    Stream { stream: StreamId, tail: TailId, process: String, channel: Channel, sink: Option<SinkId> },
+    /// `voice`: for a sink that is an outlet.
+    Stream {
+        stream: StreamId,
+        tail: TailId,
+        process: String,
+        channel: Channel,
+        sink: Option<SinkId>,
+        voice: Option<Voice>,
+    },
+    /// Its lines are said otherwise from now on.
+    Voice { stream: StreamId, voice: Voice },
     /// Too many pipes of ended lives are held open by somebody else: write what is in this one, and close it.
     Abandon { stream: StreamId },
     /// The process is not configured any more.
@@ -75,6 +116,9 @@ pub enum ToLogger {
     Exited { console: ConsoleId, how: String },
     /// Empty these files, forget these tails, and say `Cleared`.
     Clear { ticket: u64, tails: Vec<TailId>, sinks: Vec<SinkId> },
+    /// Compress a rotated file when there is time, and say `Compressed`; one at a time. Descriptors: the file, for
+    /// reading, and an own one to write to, from its beginning.
+    Compress { sink: SinkId },
     /// Read what is in the pipes, write it, and say `Drained`.
     Drain,
 }
@@ -111,6 +155,10 @@ pub enum FromLogger {
     Astray {
         sink: SinkId,
     },
+    /// Nobody hears what is said at this outlet: connect it anew.
+    Redial {
+        sink: SinkId,
+    },
     /// The new file is gone on with; the one before it is not needed any more.
     Moved {
         sink: SinkId,
@@ -137,6 +185,12 @@ pub enum FromLogger {
     /// It is done; `errno`: but a file could not be emptied.
     Cleared {
         ticket: u64,
+        errno: Option<i32>,
+    },
+    /// So many bytes of a rotated file are compressed, which is all of it; or, with `errno`, not.
+    Compressed {
+        sink: SinkId,
+        bytes: u64,
         errno: Option<i32>,
     },
     Drained,

@@ -37,6 +37,10 @@ pub enum Job {
     Start(Box<StartSpec>),
     /// Descriptors: report socket, the log file as it is open now.
     Files(FilesSpec),
+    /// Descriptors: report socket, then what [`Packing`] says.
+    Pack(PackSpec),
+    /// Wait until these are on disk. Descriptors: report socket, then files and directories.
+    Sync,
 }
 
 /// All that is needed to become a program.
@@ -131,8 +135,41 @@ pub struct SinkId(pub u64);
 pub struct FilesSpec {
     pub identity: Identity,
     pub file: OpenFile,
-    /// Shift `.1` … first and keep this many; `None` only opens.
-    pub rotate: Option<u32>,
+    /// Shift `.1` … first; `None` only opens.
+    pub rotate: Option<Rotate>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rotate {
+    /// So many rotated files are kept.
+    pub keep: u32,
+    /// They are compressed. If not, the beginning of one that somebody left who died is removed.
+    pub compress: bool,
+}
+
+/// A step of the compression of a rotated file.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PackSpec {
+    pub identity: Identity,
+    pub file: OpenFile,
+    /// How many rotated files there are, at most.
+    pub keep: u32,
+    pub step: Packing,
+}
+
+/// `bytes`: how many of the rotated file were compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// Open the next one. In [`Report::Opened`], if there is one: it, where to compress it to, and their
+    /// directory, if it can be read.
+    Open,
+    /// Give the compressed file its name. Descriptors: the first two of those.
+    Put { bytes: u64 },
+    /// Remove the other. The same descriptors.
+    Remove { bytes: u64 },
+    /// Remove what is not complete.
+    Discard,
 }
 
 /// Spawner → core, at once after the clone. Descriptor with `Cloned`: the pidfd.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::model::id::Uid;
 use crate::model::stage::{Stage, StartFailure};
 use crate::model::text::escaped;
-use crate::protocol::spawner::{FilesSpec, OpenFile, SinkId};
+use crate::protocol::spawner::{FilesSpec, OpenFile, Rotate, SinkId};
 use crate::system::account;
 use crate::system::file::FileError;
 use crate::system::place::{self, Demand, Found, Held, Ownership, Place};
@@ -28,8 +28,8 @@ pub struct Located<'a> {
 #[derive(Clone, Copy)]
 pub struct Replaced {
     held: Held,
-    /// Rotated first, with so many kept.
-    rotate: Option<u32>,
+    /// Rotated first.
+    rotate: Option<Rotate>,
 }
 
 /// Why root opens nothing at a place.
@@ -96,14 +96,32 @@ impl Located<'_> {
             .map_err(|error| self.told(&error, Some(who)))
     }
 
+    /// Does something at the place, as root if that is in root's directory; else as the user, whom the clone becomes.
+    pub fn with_rights<T>(
+        &self,
+        who: &Who,
+        act: impl FnOnce(&Place) -> Result<T, FileError>,
+    ) -> Result<T, StartFailure> {
+        if let Ok(place) = &self.place {
+            return act(place).map_err(|error| self.told(&error, None));
+        }
+        identity::set_groups(who)?;
+        identity::set_user(who)?;
+        place::find_as_self(&self.path).and_then(|place| act(&place)).map_err(|error| self.told(&error, Some(who)))
+    }
+
     fn finish(
         &self,
         place: &Place,
         ownership: Option<(Ownership, Demand)>,
         replaced: Option<Replaced>,
     ) -> Result<(SinkId, OwnedFd), FileError> {
-        if let Some(Replaced { held, rotate: Some(keep) }) = replaced {
+        if let Some(Replaced { held, rotate: Some(Rotate { keep, compress }) }) = replaced {
             place.rotate(keep, &held)?;
+            if !compress {
+                // No reason to stay without a log.
+                let _ = place.discard();
+            }
         }
         Ok((self.file.sink, place.open_log(ownership)?))
     }

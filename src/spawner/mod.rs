@@ -2,7 +2,7 @@
 //!
 //! It waits for one request of the core after the other, makes a clone of itself for each
 //! (`system::clone`, as a child of the *core*), and tells the core its pidfd. The clone does the work:
-//! [`start`] becomes a program, [`files`] opens or rotates a log file. Whatever blocks or fails there
+//! [`start`] becomes a program, [`files`] opens or rotates a log file, [`pack`] has one compressed. Whatever blocks or fails there
 //! (an account database, a network directory, a hostile signal) hits that one clone only.
 //!
 //! It keeps no state and decides nothing. When the core is gone, it ends.
@@ -11,6 +11,7 @@ mod boundary;
 mod environment;
 mod files;
 mod identity;
+mod pack;
 mod privilege;
 mod report;
 mod restrict;
@@ -108,6 +109,8 @@ fn work(job: Job, report: OwnedFd, descriptors: Vec<OwnedFd>) -> ! {
         let result = match job {
             Job::Start(spec) => start::become_program(&spec, &reporter, descriptors).map(|never| match never {}),
             Job::Files(spec) => files::open_or_rotate(&spec, descriptors, &reporter),
+            Job::Pack(spec) => pack::pack(&spec, &reporter, descriptors),
+            Job::Sync => pack::sync(&reporter, &descriptors),
         };
         if let Err(failure) = &result {
             reporter.failed(failure);

@@ -37,6 +37,8 @@ pub enum Purpose {
     Worker(Role),
     /// Opening or rotating one log file.
     File(SinkId),
+    /// A step of the compression of one of its rotated files.
+    Pack(SinkId),
     /// The mail program, for one message.
     Sendmail,
 }
@@ -356,7 +358,9 @@ impl Clones {
             reactor.remove(&pidfd, token);
             self.by_pid.remove(&pid.0);
             News::Exited { status, pidfd }
-        } else if matches!(clone.purpose, Purpose::File(_)) && clone.failure.is_none() && status == ExitStatus::Code(0)
+        } else if matches!(clone.purpose, Purpose::File(_) | Purpose::Pack(_))
+            && clone.failure.is_none()
+            && status == ExitStatus::Code(0)
         {
             News::Done
         } else {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use crate::model::event::{Facts, Kind};
 use crate::model::exit::ExitStatus;
 use crate::model::id::ProcessId;
 use crate::protocol::attach::Size;
@@ -15,7 +16,7 @@ use crate::protocol::control::{AttachCall, Channel, Refusal};
 use crate::protocol::logger::{ConsoleId, Input, TailId, ToLogger};
 
 use super::core::Core;
-use super::output::Message;
+use super::output::{Connected, Message, Running};
 use super::reactor::ClientId;
 
 /// Where input for a process goes.
@@ -55,8 +56,32 @@ impl Console {
 }
 
 impl Core {
+    /// A process runs now that is connected so: the logger reads it, and it can be attached to.
+    pub(super) fn has_output(&mut self, id: &ProcessId, Connected { outputs, input }: Connected) {
+        let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
+        // Before its outputs: what it draws first may be all that it draws.
+        self.open_console(id, shown.clone(), input);
+        for mut planned in outputs {
+            if let Some(terminal) = planned.terminal.take() {
+                self.terminals.insert(id.clone(), terminal);
+            }
+            let program = self.fleet.member(id).map(|member| &*member.program);
+            let running = Running { process: &shown, program, pid: self.pids.get(id).copied() };
+            for message in self.output.attach(id, running, planned) {
+                self.tell_logger(message);
+            }
+        }
+    }
+
+    /// Programs want to be seen where nobody can see them: that is told once.
+    pub(super) fn tell_unseen(&mut self) -> Option<String> {
+        let words = self.output.unseen(self.config.programs.iter())?;
+        self.record(Kind::OutputDropped, Facts::message(words.clone()));
+        Some(words)
+    }
+
     /// A process runs now.
-    pub(super) fn open_console(&mut self, id: &ProcessId, process: String, input: Option<ProgramInput>) {
+    fn open_console(&mut self, id: &ProcessId, process: String, input: Option<ProgramInput>) {
         let outputs = [Channel::Stdout, Channel::Stderr].map(|channel| self.output.tail(id, channel)).to_vec();
         let console = Console { id: self.output.console(), process, outputs, announced: input.is_some(), input };
         if console.announced {

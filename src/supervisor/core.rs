@@ -153,6 +153,7 @@ impl Core {
     pub(super) fn digest(&mut self) {
         while let Some((ticket, purpose, news)) = self.clones.next_news() {
             match (purpose, news) {
+                (Purpose::Pack(sink), news) => self.pack_news(sink, news),
                 (purpose, News::Opened { sink, file }) => {
                     // Of several starts that opened the same file, the first counts; a rotation always.
                     let replaces = matches!(purpose, Purpose::File(_));
@@ -180,18 +181,8 @@ impl Core {
             }
             News::Unrestricted(why) => self.tell_unrestricted(id, &why),
             News::Executed => {
-                let shown = self.fleet.member(id).map_or_else(|| id.to_string(), |member| member.shown(id));
-                if let Some(Connected { outputs, input }) = self.planned.remove(id) {
-                    // Before its outputs: what it draws first may be all that it draws.
-                    self.open_console(id, shown.clone(), input);
-                    for mut planned in outputs {
-                        if let Some(terminal) = planned.terminal.take() {
-                            self.terminals.insert(id.clone(), terminal);
-                        }
-                        for message in self.output.attach(id, &shown, planned) {
-                            self.tell_logger(message);
-                        }
-                    }
+                if let Some(connected) = self.planned.remove(id) {
+                    self.has_output(id, connected);
                 }
                 self.input(id, Input::Executed);
             }

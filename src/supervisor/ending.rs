@@ -106,6 +106,7 @@ impl Core {
             self.record(Kind::SupervisorStopping, Facts::message(words));
         }
         self.ending = Some(Ending::Output { until: now + LAST_WORDS, survivors });
+        self.output.compression.wind_up();
         self.tell_logger((ToLogger::Drain, Vec::new()));
     }
 

@@ -91,6 +91,14 @@ impl Core {
                 let rotation = self.output.astray(sink, clock::now());
                 self.rotate(sink, rotation);
             }
+            FromLogger::Redial { sink } => {
+                if let Some((answer, news)) = self.output.redial(sink, clock::now()) {
+                    self.tell_logger(answer);
+                    if let Some((kind, words)) = news {
+                        self.record(kind, Facts::message(words));
+                    }
+                }
+            }
             FromLogger::Moved { sink } => self.output.moved(sink),
             FromLogger::Ended { stream } => self.output.ended(stream),
             FromLogger::Dropping { sink, errno } => {
@@ -111,6 +119,7 @@ impl Core {
                 }
             }
             FromLogger::Cleared { ticket, errno } => self.cleared(ticket, errno),
+            FromLogger::Compressed { sink, bytes, errno } => self.is_compressed(sink, bytes, errno),
             FromLogger::Drained => {
                 if let Some(Ending::Output { survivors, .. }) = self.ending {
                     self.output_is_drained(survivors);

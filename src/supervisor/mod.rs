@@ -3,7 +3,7 @@
 //!
 //! [`main`] is the whole program in order; [`turn`] is the loop, over the state in [`core`]. The parts: [`clones`] (what the
 //! spawner was asked for, and what became of it), [`remains`] (what a dead process leaves), [`output`] and
-//! [`journal`] (log files and events, for the workers that write them), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
+//! [`journal`] (log files and events, for the workers that write them), [`compressing`] (rotated logs), [`consoles`] (what can be attached to), [`alerts`] (what the notifier is given), [`tend`] and [`hear`] (the workers),
 //! [`permit`] (what they may say and when), [`manager`] (what a service manager is told), [`control`] (clients), [`authority`] (what they may do), [`orders`]
 //! (signals, reload), [`remember`] (what people ordered), [`ending`] (the way out).
 
@@ -12,6 +12,7 @@ mod asking;
 mod authority;
 mod clearing;
 mod clones;
+mod compressing;
 mod connect;
 mod consoles;
 mod control;
@@ -223,11 +224,10 @@ fn supervise(
         remember::forget(&config.supervisor.state_dir);
     }
     // Across the shell's screen nobody else writes.
-    let outlet = match &terminal {
-        None => stdio::own_output().map_err(|error| error.to_string()),
-        Some(_) => Err("the shell is on the terminal".to_owned()),
+    let console = match &terminal {
+        None => output::console(),
+        Some(_) => Err("the shell is on the terminal; --no-shell, or its `exit`, leaves it to them".to_owned()),
     };
-    let no_outlet = outlet.as_ref().err().map(|why| format!("output for \"console\" is kept for `tail` only: {why}"));
     let mut core = Core {
         reactor,
         signals,
@@ -241,13 +241,13 @@ fn supervise(
         },
         own_uid: own,
         source,
+        output: output::Output::new(console, &config.notify),
         config,
         rules,
         fleet,
         clones: clones::Clones::default(),
         spawner: None,
         executables,
-        output: output::Output::with_outlet(outlet.ok()),
         planned: BTreeMap::new(),
         terminals: BTreeMap::new(),
         consoles: consoles::Consoles::default(),
@@ -278,9 +278,8 @@ fn supervise(
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
         core.record(Kind::ConfigRejected, Facts::message(words));
     }
-    if let Some(words) = no_outlet.filter(|_| core.config.programs.iter().any(spec::uses_console)) {
+    if let Some(words) = core.tell_unseen() {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
-        core.record(Kind::OutputDropped, Facts::message(words));
     }
     let code = core.run();
     drop(lock);

@@ -230,11 +230,17 @@ impl Core {
         self.keep_will();
         let messages = {
             let starting = self.planned.values().flat_map(|life| &life.outputs).filter_map(|planned| planned.sink);
-            self.output.configure(&self.config.supervisor.log_dir, self.fleet.selectable(), starting)
+            self.output.configure(
+                &self.config.supervisor.log_dir,
+                self.fleet.selectable(),
+                starting,
+                &self.config.notify,
+            )
         };
         for message in messages {
             self.tell_logger(message);
         }
+        self.tell_unseen();
         for id in before.iter().filter(|id| self.fleet.member(id).is_none()).cloned().collect::<Vec<_>>() {
             self.forget_process(&id);
         }

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `Ready` | first, and once |
 //! | logger: `Rotate`, `Astray` | of a file that this logger was given |
+//! | logger: `Redial` | of an outlet that it was given, not again before the answer |
 //! | logger: `Moved` | to a file that this logger was given |
 //! | logger: `Ended` | of a pipe that this logger was given, once |
 //! | logger: `Dropping` | of a file it was given, not again before `Dropped`, with an error that exists |
 //! | logger: `Losing` | of a file it was given, any number of bytes |
 //! | logger: `Dropped` | after `Dropping` of the same file, once |
 //! | logger: `Cleared` | once for each `Clear`, with an error that exists or none |
+//! | logger: `Compressed` | once for each `Compress`, of that file, with an error that exists or none |
 //! | logger: `Drained` | once for each `Drain` |
 //! | notifier: `Written` | up to an event that is under way to this notifier, never backwards |
 //! | notifier: `LogFailing` | once it has the event log, not again before `LogRecovered`, with an error that exists |
@@ -27,7 +29,7 @@
 //! None of them comes with descriptors. The shell has no channel: what it asks for comes as from any client.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::model::notify::{ChannelName, Health};
@@ -55,9 +57,13 @@ pub struct Permits {
     sinks: BTreeSet<SinkId>,
     closed: BTreeSet<SinkId>,
     dropping: BTreeSet<SinkId>,
+    /// Outlets, and whether the logger waits for the answer of the core.
+    outlets: BTreeMap<SinkId, bool>,
     streams: BTreeSet<StreamId>,
     drains: u32,
     clears: BTreeSet<u64>,
+    /// What it is to compress.
+    packs: Option<SinkId>,
     has_log: bool,
     log_fails: bool,
     channels: BTreeSet<ChannelName>,
@@ -109,12 +115,16 @@ impl Permits {
     /// The core says this to the logger.
     pub fn told_logger(&mut self, message: &ToLogger) {
         match message {
-            ToLogger::Outlet { sink, dropping } | ToLogger::Sink { sink, dropping, .. } => {
+            ToLogger::Outlet { sink, dropping, .. } | ToLogger::Sink { sink, dropping, .. } => {
                 self.sinks.insert(*sink);
+                if matches!(message, ToLogger::Outlet { .. }) {
+                    self.outlets.insert(*sink, false);
+                }
                 if *dropping {
                     self.dropping.insert(*sink);
                 }
             }
+            ToLogger::Dialled { sink, errno: _ } => drop(self.outlets.insert(*sink, false)),
             ToLogger::Close { sink } => {
                 if self.sinks.remove(sink) {
                     self.closed.insert(*sink);
@@ -127,10 +137,12 @@ impl Permits {
             }
             ToLogger::Stream { stream, .. } => drop(self.streams.insert(*stream)),
             ToLogger::Clear { ticket, .. } => drop(self.clears.insert(*ticket)),
+            ToLogger::Compress { sink } => self.packs = Some(*sink),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
             ToLogger::Hand
             | ToLogger::Settings { .. }
             | ToLogger::Kept { .. }
+            | ToLogger::Voice { .. }
             | ToLogger::Abandon { .. }
             | ToLogger::Forget { .. }
             | ToLogger::LastBytes { .. }
@@ -171,6 +183,10 @@ impl Permits {
             | FromLogger::Astray { sink }
             | FromLogger::Moved { sink }
             | FromLogger::Losing { sink, bytes: _ } => self.judge_file(*sink),
+            FromLogger::Redial { sink } => {
+                let asked = self.outlets.get_mut(sink).ok_or(Violation::UnknownFile(sink.0))?;
+                allow(!std::mem::replace(asked, true), Violation::OutOfTurn("Redial"))
+            }
             FromLogger::Ended { stream } => allow(self.streams.remove(stream), Violation::UnknownPipe(stream.0)),
             FromLogger::Dropping { sink, errno } => {
                 self.judge_file(*sink)?;
@@ -183,6 +199,10 @@ impl Permits {
             }
             FromLogger::Cleared { ticket, errno } => {
                 allow(self.clears.remove(ticket), Violation::NotAsked(*ticket))?;
+                errno.map_or(Ok(()), judge_error)
+            }
+            FromLogger::Compressed { sink, bytes: _, errno } => {
+                allow(self.packs.take() == Some(*sink), Violation::OutOfTurn("Compressed"))?;
                 errno.map_or(Ok(()), judge_error)
             }
             FromLogger::Drained => self.judge_drained(),

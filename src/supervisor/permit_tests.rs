@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::event::EventLogFormat;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{SinkSettings, TailId};
+use crate::protocol::logger::{OutletKind, SinkSettings, TailId};
 
 const FILE: SinkId = SinkId(7);
 const PIPE: StreamId = StreamId(8);
@@ -13,7 +13,14 @@ fn logger() -> Permits {
     let (tail, channel) = (TailId(9), Channel::Stdout);
     let mut permits = Permits::default();
     permits.told_logger(&ToLogger::Sink { sink: FILE, settings, name: None, rotated: false, dropping: false });
-    permits.told_logger(&ToLogger::Stream { stream: PIPE, tail, process: String::new(), channel, sink: Some(FILE) });
+    permits.told_logger(&ToLogger::Stream {
+        stream: PIPE,
+        tail,
+        process: String::new(),
+        channel,
+        sink: Some(FILE),
+        voice: None,
+    });
     assert_eq!(permits.judge_logger(&FromLogger::Ready), Ok(()));
     permits
 }
@@ -83,6 +90,21 @@ fn dropping_begins_and_ends_in_turn() {
 }
 
 #[test]
+fn an_outlet_is_connected_anew_once_for_each_answer() {
+    let outlet = SinkId(5);
+    let mut permits = logger();
+    let redial = FromLogger::Redial { sink: outlet };
+    assert_eq!(permits.judge_logger(&redial), Err(Violation::UnknownFile(5)));
+    assert_eq!(permits.judge_logger(&FromLogger::Redial { sink: FILE }), Err(Violation::UnknownFile(7)), "no outlet");
+    permits.told_logger(&ToLogger::Outlet { sink: outlet, kind: OutletKind::Syslog, dropping: false });
+    for _ in 0..2 {
+        assert_eq!(permits.judge_logger(&redial), Ok(()));
+        assert_eq!(permits.judge_logger(&redial), Err(Violation::OutOfTurn("Redial")));
+        permits.told_logger(&ToLogger::Dialled { sink: outlet, errno: 2 });
+    }
+}
+
+#[test]
 fn drained_answers_drain() {
     let mut permits = logger();
     assert_eq!(permits.judge_logger(&FromLogger::Drained), Err(Violation::OutOfTurn("Drained")));
@@ -91,6 +113,18 @@ fn drained_answers_drain() {
     for (errno, judged) in [(Some(0), Err(Violation::NoError(0))), (Some(5), Ok(())), (None, Ok(()))] {
         permits.told_logger(&ToLogger::Clear { ticket: 3, tails: vec![], sinks: vec![] });
         assert_eq!(permits.judge_logger(&cleared(errno)), judged);
+    }
+    let compressed = |sink, errno| FromLogger::Compressed { sink, bytes: 9, errno };
+    let early = permits.judge_logger(&compressed(FILE, None));
+    assert_eq!(early, Err(Violation::OutOfTurn("Compressed")));
+    for (sink, errno, judged) in [
+        (FILE, None, Ok(())),
+        (FILE, Some(28), Ok(())),
+        (FILE, Some(0), Err(Violation::NoError(0))),
+        (SinkId(8), None, Err(Violation::OutOfTurn("Compressed"))),
+    ] {
+        permits.told_logger(&ToLogger::Compress { sink: FILE });
+        assert_eq!(permits.judge_logger(&compressed(sink, errno)), judged);
     }
     permits.told_logger(&ToLogger::Drain);
     assert_eq!(permits.judge_logger(&FromLogger::Drained), Ok(()));

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::model::capability::CapabilitySet;
+use crate::model::event::Severity;
 use crate::model::id::{Account, ProcessId};
 use crate::model::program::{
     ErrorOutput, Execution, InheritEnv, Keyring, Limit, OnSupervisorDeath, Output, Program, Resource,
 };
 use crate::model::signal::Signal;
+use crate::model::syslog;
 use crate::model::template::Template;
 use crate::protocol::control::Channel;
+use crate::protocol::logger::{Label, OutletKind, Voice};
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
 
 use super::role::Uids;
@@ -196,20 +199,43 @@ fn output(program: &Program, channel: Channel) -> Option<&Output> {
     }
 }
 
-/// Whether one output of a program goes to our own standard output.
-pub fn is_console(program: &Program, channel: Channel) -> bool {
-    output(program, channel) == Some(&Output::Console)
+/// Where the lines of one output of a program are said, if they are: where many speak.
+pub fn outlet(program: &Program, channel: Channel) -> Option<OutletKind> {
+    match output(program, channel)? {
+        Output::Console => Some(OutletKind::Console),
+        Output::Syslog => Some(OutletKind::Syslog),
+        Output::Auto | Output::File(_) | Output::Discard => None,
+    }
 }
 
-/// Whether any output of a program goes there.
+/// Whether any output of a program goes to our own standard output.
 pub fn uses_console(program: &Program) -> bool {
-    [Channel::Stdout, Channel::Stderr].into_iter().any(|channel| is_console(program, channel))
+    [Channel::Stdout, Channel::Stderr].into_iter().any(|channel| outlet(program, channel) == Some(OutletKind::Console))
 }
 
-/// The file that one output of a process goes to; `None` is nowhere, or our own standard output.
+/// How lines of a program are said at an outlet. What it says on standard error is more than news: it stands out there,
+/// as a warning.
+pub fn voice(program: &Program, channel: Channel, kind: OutletKind, facility: u8, pid: Option<i32>) -> Voice {
+    let severity = match channel {
+        Channel::Stdout => Severity::Info,
+        Channel::Stderr => Severity::Warning,
+    };
+    let label = || Label {
+        priority: syslog::priority(program.alerts.syslog_facility.unwrap_or(facility), severity),
+        tag: program.alerts.syslog_tag.clone().unwrap_or_else(|| program.name.to_string()),
+        pid,
+    };
+    let label = match kind {
+        OutletKind::Console => None,
+        OutletKind::Syslog => Some(label()),
+    };
+    Voice { strip_ansi: program.watch.strip_ansi, label }
+}
+
+/// The file that one output of a process goes to; `None` is nowhere, or where many speak.
 pub fn log_file(log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<Template> {
     match output(program, channel)? {
-        Output::Console | Output::Discard => None,
+        Output::Console | Output::Syslog | Output::Discard => None,
         Output::File(path) => Some(path.for_process(&id.shown(program.numprocs), id.instance)),
         Output::Auto => {
             let suffix = match channel {

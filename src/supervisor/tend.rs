@@ -18,7 +18,7 @@ use crate::worker::confine::CHANNEL;
 
 use super::clones::{News, Purpose};
 use super::core::{Core, Ending};
-use super::output::{Message, Work};
+use super::output::{self, Message, Work};
 use super::reactor::{ClientId, Link, Source};
 use super::role::Role;
 use super::spec;
@@ -282,6 +282,7 @@ impl Core {
             self.notifier_left_questions();
         } else if role == Role::Logger {
             self.logger_left_clearing();
+            self.output.compression.logger_died(now);
         }
         let link = self.workers.entry(role).or_default().ended(now);
         if let Some(link) = link {
@@ -304,12 +305,16 @@ impl Core {
         }
     }
 
-    /// From now on events are shown on standard error, if anybody reads it.
+    /// From now on events are shown on standard error, if anybody reads it, and programs on standard output.
     pub(super) fn go_on_without_terminal(&mut self) {
         if let Some(terminal) = self.terminal.take() {
             terminal.restore();
             if self.ending.is_none() {
                 self.send_console();
+                if let Some(message) = self.output.console_opened(output::console()) {
+                    self.tell_logger(message);
+                }
+                self.tell_unseen();
             }
         }
     }
@@ -397,7 +402,7 @@ impl Core {
 
     fn file_is_kept(&mut self, sink: SinkId) {
         self.tell_logger((ToLogger::Kept { sink }, Vec::new()));
-        if let Some(next) = self.output.finished(sink, clock::now()) {
+        if let Some(next) = self.output.finished(sink) {
             self.work_on_file(sink, next);
         }
     }
@@ -409,7 +414,7 @@ impl Core {
                     let words = format!("{} can be rotated and reopened again", self.output.path(sink));
                     self.record(Kind::OutputRecovered, Facts::message(words));
                 }
-                if let Some(next) = self.output.finished(sink, clock::now()) {
+                if let Some(next) = self.output.finished(sink) {
                     self.work_on_file(sink, next);
                 }
             }

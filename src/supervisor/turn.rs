@@ -52,6 +52,7 @@ impl Core {
             self.sendmails.deadline(),
             self.asking.deadline(),
             self.manager.deadline(),
+            self.output.compression.deadline(),
             self.workers.values().filter_map(|worker| worker.next_start).min(),
             self.ending.as_ref().and_then(Ending::deadline),
         ];
@@ -117,6 +118,7 @@ impl Core {
         self.time_out_sendmails(now);
         self.time_out_questions(now);
         self.tend_workers(now);
+        self.tend_compression(now);
         self.tell_manager(now);
         self.go_on_ending(now)
     }

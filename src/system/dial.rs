@@ -1,6 +1,7 @@
 //! How a control connection comes about: over the supervisor's socket, or, for the shell on the
 //! supervisor's own terminal, over the *dialer*, a SEQPACKET socket on which the shell sends one end of a
-//! fresh pair. The connection is then known to be the starter's without any look at who the peer is.
+//! fresh pair. The connection is then known to be the starter's without any look at who the peer is. And how the
+//! local log daemon is reached.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -67,6 +68,17 @@ pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// A socket for messages to whoever listens at this path, connected. Nothing about it ever waits.
+///
+/// # Errors
+/// ENOENT, ECONNREFUSED when nobody does; EACCES; ENAMETOOLONG.
+pub fn datagrams(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    connect_to(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

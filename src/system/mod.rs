@@ -27,6 +27,7 @@ pub mod poll;
 pub mod process;
 pub mod pty;
 pub mod restrict;
+pub mod rotated;
 pub mod sandbox;
 pub mod schedule;
 pub mod signals;

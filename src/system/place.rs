@@ -20,9 +20,9 @@ use crate::model::text::escaped;
 
 /// A place for a log file.
 pub struct Place {
-    directory: OwnedFd,
-    name: PathBuf,
-    path: PathBuf,
+    pub(super) directory: OwnedFd,
+    pub(super) name: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// A place that was looked for.
@@ -130,19 +130,14 @@ impl Place {
         let fail = |errno| FileError::errno(&self.path, errno);
         // Closed to all until it has its owner and mode.
         let mode = if ownership.is_some() { 0o600 } else { 0o640 };
-        let (file, is_new) = match self.open(OFlag::O_EXCL, mode) {
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+        let (file, is_new) = match self.open(&self.name, flags | OFlag::O_EXCL, mode) {
             Ok(file) => (file, true),
             // O_CREAT again: it has the kernel refuse what another has put into a sticky directory.
-            Err(Errno::EEXIST) => (self.open(OFlag::empty(), 0o640).map_err(|errno| self.refusal(errno))?, false),
+            Err(Errno::EEXIST) => (self.open(&self.name, flags, 0o640).map_err(|errno| self.refusal(errno))?, false),
             Err(errno) => return Err(self.refusal(errno)),
         };
-        let stat = fstat(&file).map_err(fail)?;
-        if kind(&stat) != SFlag::S_IFREG {
-            return Err(FileError::words(&self.path, "is not a plain file"));
-        }
-        if stat.st_nlink > 1 {
-            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
-        }
+        self.see_that_it_is_plain(&file)?;
         if let Some((ownership, demand)) = ownership.filter(|_| is_new) {
             give(&file, ownership, demand).map_err(fail)?;
         }
@@ -151,19 +146,37 @@ impl Place {
         Ok(file)
     }
 
-    fn open(&self, more: OFlag, mode: u32) -> nix::Result<OwnedFd> {
-        let flags = OFlag::O_RDWR
-            | OFlag::O_APPEND
-            | OFlag::O_CREAT
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY
-            | OFlag::O_CLOEXEC;
+    /// Follows no link and waits for nobody.
+    fn open(&self, name: &Path, flags: OFlag, mode: u32) -> nix::Result<OwnedFd> {
+        let always = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let how = OpenHow::new()
-            .flags(flags | more)
+            .flags(flags | always)
             .mode(Mode::from_bits_truncate(mode))
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(&self.directory, &self.name, how)
+        openat2(&self.directory, name, how)
+    }
+
+    fn see_that_it_is_plain(&self, file: &OwnedFd) -> Result<FileStat, FileError> {
+        let stat = fstat(file).map_err(|errno| FileError::errno(&self.path, errno))?;
+        if kind(&stat) != SFlag::S_IFREG {
+            return Err(FileError::words(&self.path, "is not a plain file"));
+        }
+        if stat.st_nlink > 1 {
+            return Err(FileError::words(&self.path, "has a second name (a hard link) and could be another's file"));
+        }
+        Ok(stat)
+    }
+
+    /// Opens a file beside the log with the rules of [`Self::open_log`].
+    pub(super) fn open_plain(&self, name: &Path, flags: OFlag, mode: u32) -> Result<(OwnedFd, FileStat), FileError> {
+        let file = self.open(name, flags, mode).map_err(|errno| self.refusal(errno))?;
+        let stat = self.see_that_it_is_plain(&file)?;
+        Ok((file, stat))
+    }
+
+    /// An error about the file, in words.
+    pub fn error(&self, error: &str) -> FileError {
+        FileError::words(&self.path, error)
     }
 
     fn refusal(&self, errno: Errno) -> FileError {
@@ -175,36 +188,35 @@ impl Place {
         }
     }
 
-    /// Shifts `NAME.1` … one further, drops what is beyond `keep`, and gives `NAME` the number 1; `false`, and
+    /// Shifts `NAME.1` … one further, compressed or not, drops what is beyond `keep`, and gives `NAME` the number 1; `false`, and
     /// nothing is done, when `NAME` is not the file that is `held`: somebody else has rotated it.
     ///
     /// # Errors
-    /// As rename(2); files that are not there are no error.
+    /// As rename(2) and unlink(2); files that are not there are no error.
     pub fn rotate(&self, keep: u32, held: &Held) -> Result<bool, FileError> {
         if !self.look(&self.name).is_some_and(|stat| held.is(&stat)) {
             return Ok(false);
         }
-        let numbered = |n: u32| {
-            let mut name = self.name.clone().into_os_string();
-            name.push(format!(".{n}"));
-            PathBuf::from(name)
-        };
-        let present = (1..=keep).take_while(|n| self.look(&numbered(*n)).is_some()).count();
-        let present = u32::try_from(present).unwrap_or(keep);
-        for n in (1..=present.min(keep.saturating_sub(1))).rev() {
-            self.rename(&numbered(n), &numbered(n + 1))?;
-        }
         if keep > 0 {
-            self.rename(&self.name, &numbered(1))?;
+            let taken = self.taken(keep);
+            // Not renamed over: file systems that care for files replaced like this (ext4, btrfs) then bring all of
+            // the one that takes its place to the disk, and everybody waits.
+            if taken == keep {
+                self.clear_slot(keep)?;
+            }
+            for n in (1..=taken.min(keep - 1)).rev() {
+                self.shift(n)?;
+            }
+            self.rename(&self.name, &self.plain(1))?;
         }
         Ok(true)
     }
 
-    fn look(&self, name: &Path) -> Option<FileStat> {
+    pub(super) fn look(&self, name: &Path) -> Option<FileStat> {
         fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
         match renameat(&self.directory, from, &self.directory, to) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(FileError::errno(&self.path, errno)),

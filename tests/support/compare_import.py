@@ -89,15 +89,17 @@ def size(value):
 
 
 def target(logfile, syslog, uid, base):
-    """Where an output goes in ours: the second is set where there is no counterpart."""
-    if logfile is None and not syslog:
+    """Where an output goes in ours; both to a file and to syslog it cannot."""
+    if syslog and logfile in (None, datatypes.Automatic):
+        return "syslog"
+    if logfile is None:
         return "discard"
-    if logfile is datatypes.Automatic or logfile is None:
+    if logfile is datatypes.Automatic:
         return "auto"
-    path = os.path.normpath(os.path.join(base, logfile))
+    path = re.sub("^//", "/", os.path.normpath(os.path.join(base, logfile)))
     if path == "/dev/null":
         return "discard"
-    if path in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+    if re.fullmatch("/dev/std(out|err)|(/dev|/proc/self)/fd/[12]", path):
         return "console"
     common = ("/tmp/", "/var/tmp/")
     if path.startswith(("/dev/", "/proc/")) or (uid == 0 and path.startswith(common)):
@@ -126,7 +128,8 @@ def theirs(recorder, process, priority):
     out = target(process.stdout_logfile, process.stdout_syslog, uid, base)
     err = target(process.stderr_logfile, process.stderr_syslog, uid, base)
     err = "stdout" if process.redirect_stderr else err
-    logs = "stderr" if out == "discard" and err not in ("discard", "stdout") else "stdout"
+    no_file = ("discard", "console", "syslog", "stdout")
+    logs = [stream for stream, to in (("stdout", out), ("stderr", err)) if to not in no_file]
     directory = process.directory or (section.directory if daemon else None)
     return {
         "cmd": words,
@@ -145,8 +148,9 @@ def theirs(recorder, process, priority):
         "kill_mode": "group" if process.killasgroup else "process",
         "stdout": out,
         "stderr": err,
-        "log_maxbytes": getattr(process, f"{logs}_logfile_maxbytes"),
-        "log_backups": getattr(process, f"{logs}_logfile_backups"),
+        "log_maxbytes": getattr(process, f"{logs[0]}_logfile_maxbytes") if logs else 50 << 20,
+        "log_backups": getattr(process, f"{logs[0]}_logfile_backups") if logs else 10,
+        "strip_ansi": section.strip_ansi,
     }
 
 
@@ -182,6 +186,7 @@ def ours(table):
         "stderr": get("stderr", "auto"),
         "log_maxbytes": size(get("log_maxbytes", 50 << 20)),
         "log_backups": get("log_backups", 10),
+        "strip_ansi": get("strip_ansi", False),
     }
 
 

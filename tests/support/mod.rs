@@ -9,6 +9,7 @@ pub mod machine;
 pub mod peers;
 pub mod proc;
 pub mod servers;
+pub mod speaker;
 pub mod supervisor;
 pub mod terminal;
 

@@ -60,6 +60,14 @@ pub fn children(pid: i64) -> Vec<i64> {
     all().into_iter().filter(|other| stat(*other).get(1).is_some_and(|parent| *parent == pid.to_string())).collect()
 }
 
+/// A child with this word in its command line.
+pub fn child_called(pid: i64, word: &str) -> Option<i64> {
+    children(pid).into_iter().find(|child| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word) && is_alive(*child)
+    })
+}
+
 pub fn all() -> Vec<i64> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()

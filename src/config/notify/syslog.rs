@@ -8,8 +8,8 @@ use super::super::table::{Given, Item, Table, shown};
 use super::super::{values, words};
 use super::{Made, email, place};
 use crate::model::notify::{Framing, Server, Syslog, SyslogTarget, Transport};
+use crate::model::syslog::{DAEMON, LOCAL};
 
-const LOCAL: &str = "/dev/log";
 const JOURNALD: &str = "/run/systemd/journal/socket";
 const TAG: &str = "taskmaster";
 /// RFC 5612: for documentation; a site with a number of its own writes that.
@@ -25,7 +25,6 @@ const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
-const DAEMON: u8 = 3;
 
 pub fn read<'a>(table: &mut Table<'a>, files: &mut dyn Files) -> Option<Made> {
     let target = table.take("target", target);

@@ -55,7 +55,7 @@ pub const PROGRAMS: Section = Section {
         row(
             &[("stdout", "\"auto\""), ("stderr", "\"auto\"")],
             "`\"auto\"`",
-            "a path (for a program of root: in a directory that root alone can write), `\"console\"`, `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`, console the supervisor's own standard output",
+            "a path (for a program of root: in a directory that root alone can write), `\"console\"`, `\"syslog\"`, `\"discard\"`, for stderr also `\"stdout\"`; auto is a file in `log_dir`, console the supervisor's own standard output, syslog the local log daemon: a message a line, `info` for stdout, `warning` for stderr",
         ),
         row(
             &[("tty", "false")],
@@ -69,6 +69,12 @@ pub const PROGRAMS: Section = Section {
             "standard input of a program without `tty`: nothing, or `\"attach\"`: the lines that are typed at `attach`",
         ),
         row(&[("log_maxbytes", "\"50MB\""), ("log_backups", "10")], "`\"50MB\"`, 10", "rotation; 0 bytes: never"),
+        row(
+            &[("log_compress", "false")],
+            "false",
+            "rotated files are compressed with gzip (`.1.gz`), when there is time; one that is not yet, as `.1`, counts \
+             the same",
+        ),
         row(
             &[("log_timestamps", "false"), ("strip_ansi", "false")],
             "false, false",
@@ -134,8 +140,8 @@ pub const PROGRAMS: Section = Section {
         ),
         row(
             &[("syslog_facility", "\"local0\""), ("syslog_tag", "\"web\"")],
-            "those of `[notify.syslog]`",
-            "for its events",
+            "those of `[notify.syslog]`; the tag of its lines is its name",
+            "for its events, and for its lines where `stdout` or `stderr` is `\"syslog\"`",
         ),
     ],
 };

@@ -131,8 +131,15 @@ fn each_wrong_value_is_refused_in_the_words_of_its_key() {
         ("restrict_paths = [\"/usr\"]", "`restrict_paths` is a table, not a list"),
         ("ReadWritePaths = [\"/usr\"]", "did you mean `restrict_paths`?"),
         ("workingdir = \"/a\\u0000b\"", "`workingdir` has a NUL character in it"),
-        ("stdout = \"stdout\"", "`stdout` is \"auto\", \"console\", \"discard\" or an absolute path"),
-        ("stderr = \"here.log\"", "`stderr` is \"stdout\", \"auto\", \"console\", \"discard\" or an absolute path"),
+        ("stdout = \"stdout\"", "`stdout` is \"auto\", \"console\", \"syslog\", \"discard\" or an absolute path"),
+        (
+            "stderr = \"here.log\"",
+            "`stderr` is \"stdout\", \"auto\", \"console\", \"syslog\", \"discard\" or an absolute path",
+        ),
+        ("stdout = \"/dev/stdout\"", "`stdout` is no log file: /dev/stdout is whatever its reader has there"),
+        ("stderr = \"/proc/self/fd/2\"", "write \"console\": each line on the supervisor's standard output"),
+        ("stdout = \"/dev/log\"", "write \"syslog\""),
+        ("stdout = \"syslogd\"", "`stdout` is \"auto\", \"console\", \"syslog\", \"discard\" or an absolute path"),
         ("stdout = \"/x/${user\"", "`${` without its `}`"),
         ("env = { A = \"${env:UNSET}\" }", "the supervisor's environment has no variable \"UNSET\""),
         ("env = { A = [1] }", "`A` is a string, a number or a boolean, not a list"),
@@ -221,6 +228,15 @@ fn two_users_must_not_share_a_log_file() {
     let rotated = "[defaults]\nuser = \"a\"\ncmd = \"x\"\n[programs.a]\nstdout = \"/l/x\"\nlog_backups = 2\n[programs.b]\nstdout = \"/l/x.2\"\n[programs.c]\nstdout = \"/l/x.3\"\n";
     assert!(told(load_one(rotated)).contains("`b` would write to `/l/x.2`, which is `a`'s log when it is rotated"));
     assert!(!told(load_one(rotated)).contains("`c` would"));
+    for (keys, end, refused) in [
+        ("log_backups = 2", "2.gz", true),
+        ("log_backups = 1", "2.gz", false),
+        ("log_backups = 1\nlog_compress = true", "gz.tmp", true),
+        ("log_backups = 1", "gz.tmp", false),
+    ] {
+        let text = rotated.replace("log_backups = 2", keys).replace("/l/x.2", &format!("/l/x.{end}"));
+        assert_eq!(load_one(&text).is_err(), refused, "{keys} {end}");
+    }
     for (path, what) in [("/run/taskmaster/lock", "lock"), ("/l/../l/x", "goes through `..`")] {
         let text = format!("[programs.a]\nuser = \"a\"\ncmd = \"x\"\nstdout = \"{path}\"\n");
         assert!(told(load_one(&text)).contains(what), "{path}");

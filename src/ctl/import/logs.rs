@@ -12,6 +12,8 @@ pub enum Target {
     Auto,
     /// The supervisor's own standard output.
     Console,
+    /// The local log daemon.
+    Syslog,
     Discard,
     Path(String),
     /// Somewhere that ours does not go; why it becomes a file in `log_dir`.
@@ -33,10 +35,24 @@ impl Log {
             _ => None,
         }
     }
+
+    /// It has a size, and older ones beside it.
+    pub fn is_file(&self) -> bool {
+        match self.target {
+            Target::Auto | Target::Path(_) | Target::Nowhere(_) => true,
+            Target::Console | Target::Syslog | Target::Discard => false,
+        }
+    }
 }
 
-const CONSOLE: &str = "the console is no log file here; `taskmasterctl tail -f` shows what it writes";
-const SYSLOG: &str = "programs do not write to syslog through Taskmaster; events do ([notify.syslog])";
+const DEVICE: &str = "a device is no log file here; `taskmasterctl tail -f` shows what it writes";
+const NAMED: &str = "each line has the name of its process before it: `web | line`";
+const SYSLOG: &str = "a line is daemon.info of stdout and daemon.warning of stderr, with the program's name as its tag; \
+                      supervisord's were user.info with its own";
+const AND_FILE: &str =
+    "an output goes one way: not to the file in `childlogdir`, too; `taskmasterctl tail` has the last lines";
+const AND_SYSLOG: &str = "an output goes one way: to the file, not to syslog, too; with \"syslog\" instead of the path it \
+                          goes there";
 
 /// Reads the options of one output, `stdout` or `stderr`.
 pub fn read(reader: &mut Reader<'_, '_>, stream: &str, base: &str) -> Log {
@@ -46,15 +62,23 @@ pub fn read(reader: &mut Reader<'_, '_>, stream: &str, base: &str) -> Log {
         Some(text) => target(reader, &option(""), &text, base),
         None => Target::Auto,
     };
-    if syslog && matches!(target, Target::Auto | Target::Discard) {
-        target = Target::Nowhere(SYSLOG);
+    if syslog {
+        let why = match target {
+            Target::Auto => AND_FILE,
+            Target::Discard | Target::Syslog => SYSLOG,
+            Target::Console | Target::Path(_) | Target::Nowhere(_) => AND_SYSLOG,
+        };
+        reader.note(&format!("{stream}_syslog"), why);
+        if matches!(target, Target::Auto | Target::Discard) {
+            target = Target::Syslog;
+        }
     }
-    if syslog || target == Target::Nowhere(SYSLOG) {
-        let option = if syslog { format!("{stream}_syslog") } else { option("") };
-        reader.note(&option, SYSLOG);
-    }
-    if target == Target::Nowhere(CONSOLE) {
-        reader.note(&option(""), CONSOLE);
+    match target {
+        Target::Syslog if !syslog => reader.note(&option(""), SYSLOG),
+        Target::Nowhere(why) => reader.note(&option(""), why),
+        Target::Console if stream == "stdout" => reader.note(&option(""), NAMED),
+        Target::Console => reader.note(&option(""), &format!("it comes on standard output; {NAMED}")),
+        _ => {}
     }
     let maxbytes = reader.parsed(&option("_maxbytes"), "a size in bytes, KB, MB or GB", values::size);
     let backups = reader.number(&option("_backups"), 0, 10_000);
@@ -63,10 +87,9 @@ pub fn read(reader: &mut Reader<'_, '_>, stream: &str, base: &str) -> Log {
 
 fn target(reader: &mut Reader<'_, '_>, option: &str, text: &str, base: &str) -> Target {
     match &*text.to_lowercase() {
-        "none" | "off" | "/dev/null" => return Target::Discard,
+        "none" | "off" => return Target::Discard,
         "auto" => return Target::Auto,
-        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => return Target::Console,
-        "syslog" => return Target::Nowhere(SYSLOG),
+        "syslog" => return Target::Syslog,
         _ => {}
     }
     let path = match text.strip_prefix('~') {
@@ -79,10 +102,19 @@ fn target(reader: &mut Reader<'_, '_>, option: &str, text: &str, base: &str) -> 
     };
     let path = absolute(reader, option, &path, base);
     let known = closed(&path, &|name| reader.scope.value_of(name)).unwrap_or_else(|_| path.clone());
-    if ["/dev/", "/proc/"].iter().any(|directory| known.starts_with(directory)) && !known.starts_with("/dev/shm/") {
-        return Target::Nowhere(CONSOLE);
+    match known.as_str() {
+        "/dev/null" => Target::Discard,
+        known if is_own_output(known) => Target::Console,
+        known if known.starts_with("/dev/shm/") => Target::Path(path),
+        known if ["/dev/", "/proc/"].iter().any(|directory| known.starts_with(directory)) => Target::Nowhere(DEVICE),
+        _ => Target::Path(path),
     }
-    Target::Path(path)
+}
+
+/// What containers have instead of log files: supervisord's own standard output or error.
+pub fn is_own_output(path: &str) -> bool {
+    let descriptor = ["/dev/fd/", "/proc/self/fd/", "/dev/std"].iter().find_map(|before| path.strip_prefix(before));
+    matches!(descriptor, Some("1" | "2" | "out" | "err"))
 }
 
 /// The path from the root directory on, without `.` and `..`.

@@ -16,6 +16,8 @@ mod ini;
 mod logs;
 mod names;
 mod program;
+#[cfg(test)]
+mod properties_tests;
 mod report;
 mod scope;
 mod settings;

@@ -46,6 +46,8 @@ pub struct Whole<'a> {
     /// `[supervisord] user`.
     pub user: Option<&'a str>,
     pub taken: BTreeSet<String>,
+    /// Where our own events go.
+    pub event_log: String,
     /// Log files with the user who writes there.
     pub writers: BTreeMap<String, String>,
     /// Variables that the supervisor must have.
@@ -382,9 +384,7 @@ fn command(reader: &mut Reader<'_, '_>, process: &Process, base: &str) -> Option
 fn environment(reader: &mut Reader<'_, '_>, name: &str, process: &Process, block: &mut Block) -> Option<Block> {
     let mut kept: Vec<(String, String)> = Vec::new();
     for (variable, value) in &process.environment {
-        let fits = variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if fits {
+        if values::is_variable(variable) {
             kept.push((variable.clone(), string(&written(value))));
         } else {
             reader.note("environment", &format!("`{variable}` is no name of a variable, and was left out"));
@@ -424,8 +424,9 @@ impl Outputs<'_> {
         } else {
             self.target(reader, whole, block, "stderr", stderr);
         }
-        let both = !self.redirect && stderr.target != Target::Discard;
-        let first = if stdout.target == Target::Discard && both { stderr } else { stdout };
+        let own = [stdout].into_iter().chain((!self.redirect).then_some(stderr));
+        let files: Vec<&Log> = own.filter(|log| log.is_file()).collect();
+        let Some(first) = files.first() else { return };
         if let Some(bytes) = first.maxbytes {
             block.set("log_maxbytes", values::written_size(bytes));
         }
@@ -433,7 +434,7 @@ impl Outputs<'_> {
             block.set("log_backups", backups.to_string());
         }
         let limits = |log: &Log| (log.maxbytes.unwrap_or(50 << 20), log.backups.unwrap_or(10));
-        if both && limits(first) != limits(stderr) {
+        if files.iter().any(|file| limits(first) != limits(file)) {
             let option = if stderr.maxbytes.is_some() { "stderr_logfile_maxbytes" } else { "stderr_logfile_backups" };
             reader.note(option, "one `log_maxbytes` and `log_backups` hold for both outputs: those of stdout");
         }
@@ -444,10 +445,16 @@ impl Outputs<'_> {
         match &log.target {
             Target::Auto => {}
             Target::Console => block.set(stream, "\"console\""),
+            Target::Syslog => block.set(stream, "\"syslog\""),
             Target::Discard => block.set(stream, "\"discard\""),
             Target::Nowhere(why) => block.set_with(stream, "\"auto\"", why),
             Target::Path(path) if self.user == "root" && logs::is_in_common_directory(path) => {
                 let why = "root opens no log where everybody can make files";
+                reader.note(&option, &format!("{why}: it goes to a file in `log_dir`"));
+                block.set_with(stream, "\"auto\"", &format!("not {path}: {why}"));
+            }
+            Target::Path(path) if *path == whole.event_log => {
+                let why = "that is where Taskmaster's events go";
                 reader.note(&option, &format!("{why}: it goes to a file in `log_dir`"));
                 block.set_with(stream, "\"auto\"", &format!("not {path}: {why}"));
             }

@@ -25,11 +25,12 @@ pub struct Own {
     /// More open files than a process has anyway.
     pub files: Option<i64>,
     pub log_dir: Option<String>,
+    pub strip_ansi: bool,
     pub remarks: Vec<String>,
 }
 
 /// Why options of `[supervisord]` are only comments.
-const DROPPED: [(&str, &str); 13] = [
+const DROPPED: [(&str, &str); 12] = [
     ("logfile", "events go to `event_log`, by default events.log in `log_dir`"),
     ("logfile_maxbytes", "the event log is rotated by logrotate and `taskmasterctl reopen`"),
     ("logfile_backups", "the event log is rotated by logrotate and `taskmasterctl reopen`"),
@@ -39,7 +40,6 @@ const DROPPED: [(&str, &str); 13] = [
     ("silent", "without a terminal taskmasterd writes no log to its standard output"),
     ("identifier", "the name of the host takes its place"),
     ("nocleanup", "log files are never deleted at a start"),
-    ("strip_ansi", "output is kept as it was written"),
     ("minprocs", "`limits = { nproc = N }` would lower what is allowed, not raise it"),
     ("minfds", "it is not more than a process may open anyway"),
     ("childlogdir", "files of `\"auto\"` go to `log_dir`"),
@@ -78,8 +78,12 @@ pub fn own(ini: &Ini, section: &Section, around: &Surroundings, here: &str, repo
         }
         None => Vec::new(),
     };
+    for (name, _) in own.environment.iter().filter(|(name, _)| !values::is_variable(name)) {
+        reader.note("environment", &format!("`{name}` is no name of a variable, and was left out"));
+    }
     own.files = reader.parsed("minfds", "a number", values::integer).filter(|files| *files > 1024);
     reader.parsed("minprocs", "a number", values::integer);
+    own.strip_ansi = reader.parsed("strip_ansi", "true or false", values::boolean).unwrap_or(false);
     let directory = reader.literal("childlogdir").map(|directory| logs::normal(&directory));
     own.log_dir = directory.filter(|path| path.starts_with('/') && !logs::is_in_common_directory(&format!("{path}/")));
     if nodaemon && (own.umask.take().is_some() | own.directory.is_some()) {
@@ -90,7 +94,7 @@ pub fn own(ini: &Ini, section: &Section, around: &Surroundings, here: &str, repo
     for (name, value) in ini.options(section) {
         let known = DROPPED.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
         let carried = match name.as_str() {
-            "user" | "umask" | "directory" | "environment" => true,
+            "user" | "umask" | "directory" | "environment" | "strip_ansi" => true,
             "minfds" => own.files.is_some(),
             "childlogdir" => own.log_dir.is_some(),
             _ => false,
@@ -136,6 +140,9 @@ impl Own {
         if let Some(files) = self.files {
             block.set_with("limits", format!("{{ nofile = {files} }}"), "[supervisord] minfds");
         }
+        if self.strip_ansi {
+            block.set_with("strip_ansi", "true", "[supervisord] strip_ansi");
+        }
         let mut blocks = Vec::new();
         if !block.lines.is_empty() {
             blocks.push(block);
@@ -143,7 +150,7 @@ impl Own {
         if !self.environment.is_empty() {
             let mut env = Block::table("[defaults.env]");
             env.above.push("[supervisord] environment".to_owned());
-            for (name, value) in &self.environment {
+            for (name, value) in self.environment.iter().filter(|(name, _)| values::is_variable(name)) {
                 env.set(&key(name), string(&written(value)));
             }
             blocks.push(env);

@@ -39,6 +39,7 @@ pub fn import(path: &Path, texts: &mut dyn Texts, around: &Surroundings) -> Resu
         base: own.directory.as_deref().unwrap_or(&here),
         user: own.user.as_deref(),
         taken: BTreeSet::new(),
+        event_log: format!("{}/events.log", own.log_dir.as_deref().unwrap_or("/var/log/taskmaster")),
         writers: BTreeMap::new(),
         needed: BTreeSet::new(),
         root: Vec::new(),

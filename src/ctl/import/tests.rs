@@ -1,8 +1,6 @@
 //! The import as a whole, text to text: what comes out is a configuration that `check` takes.
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::config::{self, Config};
 use crate::model::program::{AutoRestart, ErrorOutput, KillMode, Output, Program};
@@ -53,11 +51,11 @@ fn files(texts: &[(&str, &str)]) -> Memory {
 
 const CONF: &str = "/etc/supervisor/supervisord.conf";
 
-fn of(text: &str) -> Result<Import, Vec<String>> {
+pub(super) fn of(text: &str) -> Result<Import, Vec<String>> {
     import(Path::new(CONF), &mut files(&[(CONF, text)]), &around())
 }
 
-fn loaded(toml: &str) -> Result<Config, String> {
+pub(super) fn loaded(toml: &str) -> Result<Config, String> {
     let path = "/etc/taskmaster/taskmaster.toml";
     let environment = config::Environment {
         host: "h1".to_owned(),
@@ -187,18 +185,41 @@ fn output_goes_where_it_went_as_far_as_there_is_such_a_place() {
     assert_eq!(stdout("stdout_logfile=AUTO"), Output::Auto);
     assert_eq!(stdout("stdout_logfile=NONE"), Output::Discard);
     assert_eq!(stdout("stdout_logfile=/dev/null"), Output::Discard);
-    assert_eq!(stdout("stdout_logfile=syslog"), Output::Auto);
-    assert_eq!(stdout("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0"), Output::Console);
+    for own in ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "//dev/./stdout"] {
+        assert_eq!(stdout(&format!("stdout_logfile={own}\nstdout_logfile_maxbytes=0")), Output::Console, "{own}");
+    }
+    assert_eq!(stdout("stdout_logfile=/dev/tty1"), Output::Auto);
+    for options in ["stdout_logfile=syslog", "stdout_syslog=true", "stdout_syslog=true\nstdout_logfile=NONE"] {
+        assert_eq!(stdout(options), Output::Syslog, "{options}");
+    }
     let shown = |options: &str| match stdout(options) {
         Output::File(path) => path.shown(),
         other => panic!("{other:?}"),
     };
     assert_eq!(shown("stdout_logfile=/var/log/a/../%(program_name)s.log"), "/var/log/web.log");
     assert_eq!(shown("stdout_logfile=web.log"), "/etc/supervisor/web.log");
+    assert_eq!(shown("stdout_logfile=web.log\nstdout_syslog=true"), "/etc/supervisor/web.log");
     assert_eq!(shown("stdout_logfile=~/web.log"), "/root/web.log");
     assert_eq!(web("command=/bin/web\nstdout_logfile=/tmp/web.log").0.exec.stdout, Output::Auto, "root's, in /tmp");
     let two = "[supervisord]\n[program:a]\ncommand=/bin/a\nuser=a\nstdout_logfile=/var/log/x\n[program:b]\ncommand=/bin/b\nuser=b\nstdout_logfile=/var/log/x\n";
     told(&good(two).1, "where a's programs write: one file, one user");
+}
+
+#[test]
+fn what_a_container_shows_is_shown_by_ours_and_files_keep_their_size() {
+    let container = "command=/bin/web\nuser=www\nstdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0\n\
+        stderr_logfile=/dev/stderr\nstderr_logfile_maxbytes=0";
+    let (program, import) = web(container);
+    assert_eq!((program.exec.stdout, program.exec.stderr), (Output::Console, ErrorOutput::Own(Output::Console)));
+    assert!(!import.toml.contains("log_maxbytes"), "{}", import.toml);
+    told(&import, "stdout_logfile: each line has the name of its process before it");
+    told(&import, "stderr_logfile: it comes on standard output; each line");
+    let half = "command=/bin/web\nuser=www\nstdout_logfile=/dev/fd/1\nstdout_logfile_maxbytes=0\n\
+        stderr_logfile=/var/log/web.err\nstderr_logfile_maxbytes=1MB";
+    assert_eq!(web(half).0.watch.log_maxbytes, 1 << 20, "that of the file");
+    told(&web("command=/bin/web\nstderr_syslog=true").1, "stderr_syslog: an output goes one way: not to the file");
+    told(&web("command=/bin/web\nstdout_syslog=1\nstdout_logfile=/var/log/x").1, "to the file, not to syslog, too");
+    told(&web("command=/bin/web\nstdout_logfile=syslog").1, "supervisord's were user.info");
 }
 
 #[test]
@@ -382,140 +403,4 @@ fn laughs() -> String {
     let list = |name: char| format!("&{name} [{}]", vec![format!("*{}", (name as u8 - 1) as char); 9].join(", "));
     let lists: String = ('b'..='j').map(|name| format!("{name}: {}\n", list(name))).collect();
     format!("a: &a [x]\n{lists}programs:\n  w:\n    cmd: *j\n")
-}
-
-/// Values as people write them, good and bad.
-fn option() -> impl Strategy<Value = String> {
-    let options = prop::sample::select(vec![
-        "command",
-        "process_name",
-        "numprocs",
-        "numprocs_start",
-        "priority",
-        "autostart",
-        "autorestart",
-        "startsecs",
-        "startretries",
-        "exitcodes",
-        "stopsignal",
-        "stopwaitsecs",
-        "stopasgroup",
-        "killasgroup",
-        "user",
-        "directory",
-        "umask",
-        "environment",
-        "redirect_stderr",
-        "stdout_logfile",
-        "stdout_logfile_maxbytes",
-        "stderr_logfile",
-        "stderr_logfile_backups",
-        "stdout_syslog",
-        "serverurl",
-        "programs",
-        "file",
-        "chmod",
-        "chown",
-        "minfds",
-        "childlogdir",
-    ]);
-    let values = prop_oneof![
-        prop::sample::select(vec![
-            "/bin/web",
-            "./run -x",
-            "sh -c 'echo ${x} # y'",
-            "\"\"",
-            "",
-            "%(program_name)s_%(process_num)02d",
-            "%(ENV_PORT)s",
-            "%(host_node_name)s.log",
-            "3",
-            "0",
-            "-1",
-            "99999999",
-            "true",
-            "off",
-            "unexpected",
-            "0,2",
-            "TERM",
-            "www",
-            "0",
-            "/srv/%(process_num)d",
-            "022",
-            "A=\"x\",B=%(ENV_HOME)s",
-            "A.B=1",
-            "/var/log/x.log",
-            "/var/log/x.log.1",
-            "NONE",
-            "/dev/stdout",
-            "/tmp/a.log",
-            "~/x",
-            "1MB",
-            "a, b",
-            "0770",
-            "root:ops",
-            "%(process_num)3d",
-            "all",
-            "_x",
-            "é ü",
-            "/var/log/taskmaster/events.log",
-            "/var/log/taskmaster/a.stdout.log",
-            "/",
-            "/a/",
-            "'",
-            "\u{202e}",
-            "\x1b[2J",
-        ])
-        .prop_map(str::to_owned),
-        "[ -~]{0,12}",
-    ];
-    (options, values).prop_map(|(option, value)| format!("{option} = {value}\n"))
-}
-
-fn section() -> impl Strategy<Value = String> {
-    let names = prop::sample::select(vec![
-        "program:a",
-        "program:b",
-        "program:a-0",
-        "program:all",
-        "program:x@y",
-        "program:_z",
-        "group:a",
-        "group:g",
-        "eventlistener:e",
-        "fcgi-program:f",
-        "supervisord",
-        "unix_http_server",
-        "DEFAULT",
-        "program:ü.1",
-    ]);
-    (names, prop::collection::vec(option(), 0..6)).prop_map(|(name, options)| {
-        let command = if name.starts_with("program:") { "command=/bin/x %(group_name)s\n" } else { "" };
-        format!("[{name}]\n{command}{}", options.concat())
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Whatever is imported is a configuration without a fault.
-    #[test]
-    fn what_is_imported_passes_our_own_check(sections in prop::collection::vec(section(), 1..6)) {
-        let text = format!("[supervisord]\n{}", sections.concat());
-        if let Ok(import) = of(&text)
-            && let Err(faults) = loaded(&import.toml)
-        {
-            prop_assert!(false, "{faults}\n{text}\n{}", import.toml);
-        }
-    }
-
-    /// Any text at all is an import or a few lines, and nothing that acts on a terminal.
-    #[test]
-    fn any_text_is_an_import_or_faults(text in "(\\PC|\n|[\\[\\]=:;#%() ]){0,200}") {
-        let lines = match of(&format!("[supervisord]\n[program:x]\ncommand={text}")) {
-            Ok(import) => import.notes,
-            Err(faults) => faults,
-        };
-        prop_assert!(lines.iter().all(|line| !line.contains(char::is_control)));
-    }
 }

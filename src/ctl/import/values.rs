@@ -89,6 +89,12 @@ pub fn autorestart(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a name can be that of a variable in ours, too.
+pub fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -269,9 +269,7 @@ impl Reading<'_> {
     ) -> Option<Block> {
         let mut env = Block::table(format!("[programs.{}.env]", key(name)));
         for (variable, value) in variables {
-            let fits = variable.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if fits {
+            if values::is_variable(&variable) {
                 env.set(&variable, string(&written(&value)));
             } else {
                 self.note(about, &format!("`{variable}` is no name of a variable, and was left out"));
@@ -313,8 +311,8 @@ fn one(key: &str, text: &str) -> Result<String, &'static str> {
         },
         "stopsignal" => values::signal(text).map(|signal| string(&signal)).ok_or("the name or number of a signal"),
         "stdout" | "stderr" => match text {
-            "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => Ok(string("console")),
-            "auto" | "console" | "discard" => Ok(string(text)),
+            path if super::logs::is_own_output(path) => Ok(string("console")),
+            "auto" | "console" | "syslog" | "discard" => Ok(string(text)),
             "stdout" if key == "stderr" => Ok(string(text)),
             path if path.starts_with('/') => Ok(string(&written(&super::logs::normal(path)))),
             _ => Err("an absolute path"),

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
+use super::STILL;
 use super::cut;
 use super::dress;
 use super::hand::Hand;
@@ -60,6 +61,8 @@ pub struct Sink {
     is_closing: bool,
     /// What of its bytes is dropped.
     pub loss: Loss,
+    /// Who has begun a line, and is to end it before others write: until when.
+    owed: Option<(StreamId, Moment)>,
     /// Who writes here.
     pub streams: Vec<StreamId>,
 }
@@ -80,6 +83,7 @@ impl Sink {
             at: Whereabouts::default(),
             is_closing: false,
             loss: Loss::new(dropping),
+            owed: None,
             streams: Vec::new(),
         };
         sink.take_up(name);
@@ -121,6 +125,30 @@ impl Sink {
         self.streams.len() > 1
     }
 
+    /// One more writes here. If the first has begun a line when it was alone, it ends that first.
+    pub fn join(&mut self, stream: StreamId, now: Moment) {
+        if let [first] = self.streams[..]
+            && self.mid_line
+        {
+            self.owed = Some((first, now + STILL));
+        }
+        self.streams.push(stream);
+    }
+
+    pub const fn is_mid_line(&self) -> bool {
+        self.mid_line
+    }
+
+    /// Whether another stream is to write first.
+    pub fn owes_another(&self, stream: StreamId, now: Moment) -> bool {
+        self.owed.is_some_and(|(other, until)| other != stream && now < until)
+    }
+
+    /// This stream has written, or will not any more.
+    pub fn has_paid(&mut self, stream: StreamId) {
+        self.owed.take_if(|(other, _)| *other == stream);
+    }
+
     /// Whether what is no whole line yet waits for its end in its pipe.
     pub fn takes_lines(&self) -> bool {
         self.is_shared() || self.settings.timestamps || self.settings.strip_ansi
@@ -145,8 +173,8 @@ impl Sink {
 
     /// What is to be noted before bytes are taken in hand for this file. It was measured just before: somebody else
     /// may write there, too.
-    pub const fn record(&self, dress: Dress) -> Record {
-        Record::Writing { sink: self.id, file: self.identity, size: self.size, dress }
+    pub const fn record(&self, stream: StreamId, dress: Dress) -> Record {
+        Record::Writing { sink: self.id, file: self.identity, size: self.size, stream, dress }
     }
 
     /// The most bytes that one file may have.

@@ -55,8 +55,22 @@ fn the_last_lines_of_each_process_come_in_one_answer_each() {
     assert_eq!(reader.next_text(), ("p1".to_owned(), "b\nc\n".to_owned(), true));
     assert_eq!(reader.next_text(), ("p2".to_owned(), "d\n> ".to_owned(), false));
     assert_eq!(reader.next(), None);
-    let mut reader = Reader::new(&mut core, &[77], 2, true);
+    let mut reader = Reader::new(&mut core, &[77], 2, false);
     assert_eq!(reader.next_text(), (String::new(), String::new(), false));
+    assert_eq!(reader.next(), None);
+}
+
+#[test]
+fn a_follower_waits_for_the_first_word_of_a_process_that_has_never_run() {
+    let mut core = Core::new(0, 0);
+    let mut reader = Reader::new(&mut core, &[1, 2], 10, true);
+    let two = core.stream(2, None);
+    print(&two, "at last\n");
+    assert_eq!(reader.next_text(), ("p2".to_owned(), "at last\n".to_owned(), true));
+    for tail in [1, 2] {
+        core.send(&ToLogger::Forget { tail: TailId(tail) }, Vec::new());
+    }
+    assert!(reader.next().is_some_and(|reply| reply.error.is_some()), "it will not come back");
     assert_eq!(reader.next(), None);
 }
 

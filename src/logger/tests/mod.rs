@@ -7,7 +7,10 @@ mod failing;
 mod following;
 mod killed;
 mod measure;
+mod packing;
 mod rotating;
+mod speaking;
+mod stalling;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -88,15 +91,20 @@ impl Core {
     /// A pipe as this stream; the tail has the number of the stream modulo 100.
     fn stream(&mut self, id: u64, sink: Option<u64>) -> File {
         let (read, write) = stdio::output_pipe().expect("a pipe");
+        self.stream_of(id, sink, read);
+        write.into()
+    }
+
+    fn stream_of(&mut self, id: u64, sink: Option<u64>, output: OwnedFd) {
         let message = ToLogger::Stream {
             stream: StreamId(id),
             tail: TailId(id % 100),
             process: format!("p{}", id % 100),
             channel: Output::Stdout,
             sink: sink.map(SinkId),
+            voice: None,
         };
-        self.send(&message, vec![read]);
-        write.into()
+        self.send(&message, vec![output]);
     }
 
     /// Gives the logger a new file, as after a rotation.
@@ -161,8 +169,9 @@ impl Drop for Core {
     fn drop(&mut self) {
         let (other, _) = socket::message_pair().expect("a pair");
         self.channel = Channel::of_core(other).expect("a channel");
-        let ended = self.logger.take().map(JoinHandle::join);
+        // After a failure the logger may be busy for ever.
         if !std::thread::panicking() {
+            let ended = self.logger.take().map(JoinHandle::join);
             assert!(ended.is_some_and(|result| result.is_ok_and(|well| well)), "the logger ends well");
         }
     }
@@ -191,6 +200,23 @@ fn the_end_of_a_stream_is_told_after_its_last_byte_is_written() {
     drop(pipe);
     core.expect_end(1);
     assert_eq!(core.files(), [b"one\ntwo"]);
+}
+
+#[test]
+fn an_output_that_never_runs_dry_has_its_turn_and_no_more() {
+    let mut core = Core::new(0, 0);
+    core.sink();
+    let endless = File::open("/dev/random").expect("opened");
+    core.stream_of(1, None, endless.into());
+    let pipe = core.stream(2, Some(1));
+    let mut all = String::new();
+    for number in 0..20 {
+        print(&pipe, &format!("{number}\n"));
+        all += &format!("{number}\n");
+        core.expect_content(&all);
+    }
+    core.send(&ToLogger::Abandon { stream: StreamId(1) }, Vec::new());
+    core.expect_end(1);
 }
 
 #[test]

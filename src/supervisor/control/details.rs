@@ -10,6 +10,7 @@ use crate::model::template::Template;
 use crate::policy::fleet::Member;
 use crate::policy::permission::Target;
 use crate::protocol::control::{Channel, DETAILS_MAX, DetailsCall, DetailsReply, ProcessDetails};
+use crate::protocol::logger::OutletKind;
 use crate::protocol::varlink::Reply;
 use crate::supervisor::core::Core;
 use crate::supervisor::spec;
@@ -74,8 +75,12 @@ pub(super) fn has_one_output(program: &Program) -> bool {
 
 fn file(log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<String> {
     let channel = if has_one_output(program) { Channel::Stdout } else { channel };
-    if spec::is_console(program, channel) {
-        return Some("console".to_owned());
+    if let Some(kind) = spec::outlet(program, channel) {
+        let name = match kind {
+            OutletKind::Console => "console",
+            OutletKind::Syslog => "syslog",
+        };
+        return Some(name.to_owned());
     }
     spec::log_file(log_dir, program, id, channel).map(|path| path.shown())
 }

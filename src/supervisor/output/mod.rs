@@ -3,9 +3,11 @@
 //!
 //! The core keeps a descriptor of every pipe and file of its own, so that a logger may die without a
 //! program noticing and without a byte being lost. What becomes of one file, from its opening over rotations, is
-//! in [`sink`].
+//! in [`sink`]; which rotated file is compressed, in [`compress`]; what leads to where many speak, in [`outlets`].
 
+mod compress;
 mod losses;
+mod outlets;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,32 +16,27 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::model::id::{Account, ProcessId};
+use crate::model::event::Kind;
+use crate::model::id::{Account, Pid, ProcessId};
+use crate::model::notify::Notify;
 use crate::model::program::Program;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::control::Channel;
-use crate::protocol::logger::{ConsoleId, FileName, SinkSettings, StreamId, TailId, ToLogger};
-use crate::protocol::spawner::{OpenFile, SinkId};
+use crate::protocol::logger::{ConsoleId, FileName, OutletKind, SinkSettings, StreamId, TailId, ToLogger, Voice};
+use crate::protocol::spawner::{OpenFile, PackSpec, Packing, SinkId};
 use crate::system::{block, place, stdio};
 use crate::worker::channel::Passed;
 
 use super::consoles::ProgramInput;
 use super::spec;
 
+pub use compress::{Compression, Step};
 pub use losses::Loss;
 use losses::Losses;
+use outlets::Outlets;
 use sink::Sink;
 pub use sink::{Rotation, Work};
-
-/// Our own standard output, as the logger writes it.
-#[derive(Default)]
-struct Outlet {
-    /// `None`: it is the shell's screen, or cannot be opened. Then the bytes feed the tails.
-    file: Option<Rc<OwnedFd>>,
-    /// Its number, once a program writes there.
-    sink: Option<SinkId>,
-}
 
 /// Same path and same user: the same file.
 type SinkKey = (Template, Option<Account>);
@@ -50,6 +47,8 @@ struct Stream {
     process: String,
     channel: Channel,
     sink: Option<SinkId>,
+    /// How its lines are said, if its sink is an outlet.
+    voice: Option<Voice>,
 }
 
 /// One output of a process that is about to start.
@@ -85,11 +84,11 @@ const LARGE_PIPE: i32 = 1 << 20;
 /// A message for the logger, with its descriptors.
 pub type Message = (ToLogger, Vec<Passed>);
 
-#[derive(Default)]
 pub struct Output {
     /// What a logger works with, and the next one finds.
     hand: Option<Vec<Passed>>,
-    outlet: Outlet,
+    outlets: Outlets,
+    pub compression: Compression<Passed>,
     sinks: BTreeMap<SinkId, Sink>,
     losses: Losses,
     by_key: HashMap<SinkKey, SinkId>,
@@ -98,13 +97,36 @@ pub struct Output {
     next: u64,
 }
 
+/// Our own standard output, for programs.
+///
+/// # Errors
+/// Why they cannot be seen there, in words.
+pub fn console() -> Result<OwnedFd, String> {
+    stdio::own_output().map_err(|error| {
+        // A pipe or terminal of whoever we were before: its owner must be asked to let us not wait for it.
+        let help = if error.kind() == io::ErrorKind::PermissionDenied {
+            "; it is another user's: give it to this one, or start with `| cat` behind it"
+        } else {
+            ""
+        };
+        format!("standard output cannot be opened: {error}{help}")
+    })
+}
+
 impl Output {
-    /// Programs may write to our own standard output, which this leads to.
-    pub fn with_outlet(file: Option<OwnedFd>) -> Self {
-        let mut output = Self::default();
-        output.outlet.file = file.map(Rc::new);
-        output.outlet.sink = Some(SinkId(output.number()));
-        output
+    /// Programs may write to our own standard output, which this leads to, and to the local log daemon.
+    pub fn new(console: Result<OwnedFd, String>, notify: &Notify) -> Self {
+        Self {
+            hand: None,
+            outlets: Outlets::new(SinkId(1), SinkId(2), console, notify),
+            compression: Compression::default(),
+            sinks: BTreeMap::new(),
+            losses: Losses::default(),
+            by_key: HashMap::new(),
+            streams: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            next: 2,
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -119,8 +141,8 @@ impl Output {
 
     /// The file that an output of a process goes to; `None` is nowhere.
     pub fn sink_for(&mut self, log_dir: &Path, program: &Program, id: &ProcessId, channel: Channel) -> Option<SinkId> {
-        if spec::is_console(program, channel) {
-            return self.outlet.sink;
+        if let Some(kind) = spec::outlet(program, channel) {
+            return Some(self.outlets.sink(kind));
         }
         let path = spec::log_file(log_dir, program, id, channel)?;
         let key = (path.clone(), program.exec.user.clone());
@@ -130,7 +152,7 @@ impl Output {
         }
         let sink = SinkId(self.number());
         let identity = spec::identity(&program.exec);
-        self.sinks.insert(sink, Sink::new(path, identity, settings));
+        self.sinks.insert(sink, Sink::new(path, identity, settings, program.watch.log_compress));
         self.by_key.insert(key, sink);
         Some(sink)
     }
@@ -153,13 +175,22 @@ impl Output {
         let name = place::name_of(&*file).map(FileName);
         let known = self.sinks.get_mut(&sink)?;
         let dropping = self.losses.is_open(sink);
-        if known.opened(file, name, replaces) { known.message(sink, dropping) } else { None }
+        if !known.opened(file, name, replaces) {
+            return None;
+        }
+        if known.compress {
+            self.compression.want(sink);
+        }
+        known.message(sink, dropping)
     }
 
     /// The logger has moved to the file that it was given last.
     pub fn moved(&mut self, sink: SinkId) {
         if let Some(known) = self.sinks.get_mut(&sink) {
             known.moved();
+            if known.compress {
+                self.compression.want(sink);
+            }
         }
     }
 
@@ -183,28 +214,34 @@ impl Output {
     /// The losses whose end no other logger will tell, because their file is closed; with `all`, those of the open
     /// ones, too.
     pub fn losses_end(&mut self, all: bool) -> Vec<Loss> {
-        let open = |sink| self.sinks.contains_key(&sink) || self.outlet.sink == Some(sink);
+        let open = |sink| self.sinks.contains_key(&sink) || self.outlets.kind(sink).is_some();
         self.losses.end_all(|sink| all || !open(sink))
     }
 
     fn has(&self, sink: SinkId) -> bool {
-        self.sinks.contains_key(&sink) || self.outlet.sink == Some(sink)
+        self.sinks.contains_key(&sink) || self.outlets.kind(sink).is_some()
     }
 
     /// The program that writes to this pipe runs now.
     ///
     /// Whoever may open the pipes of ended lives (a program of the same user, by /proc) could keep them all
     /// open: of each output only the last few are kept.
-    pub fn attach(&mut self, id: &ProcessId, process: &str, planned: Planned) -> Vec<Message> {
+    pub fn attach(&mut self, id: &ProcessId, running: Running<'_>, planned: Planned) -> Vec<Message> {
         let stream = StreamId(self.number());
         let tail = self.tail(id, planned.channel);
+        let Running { process, program, pid } = running;
+        let kind = planned.sink.and_then(|sink| self.outlets.kind(sink));
+        let voice = kind.zip(program).map(|(kind, program)| {
+            spec::voice(program, planned.channel, kind, self.outlets.facility(), pid.map(|pid| pid.0))
+        });
         let known = Stream {
             read_end: planned.read_end,
             tail,
             process: process.to_owned(),
             channel: planned.channel,
             // A reload between request and execution may have closed it; then the bytes feed the tail.
-            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || self.is_outlet(*sink)),
+            sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || voice.is_some()),
+            voice,
         };
         let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);
@@ -259,19 +296,48 @@ impl Output {
     }
 
     /// The clone that worked on a file is over; gives the next request, if one waits.
-    pub fn finished(&mut self, sink: SinkId, now: Moment) -> Option<Work> {
-        self.sinks.get_mut(&sink)?.finished(sink, now)
+    pub fn finished(&mut self, sink: SinkId) -> Option<Work> {
+        self.sinks.get_mut(&sink)?.finished(sink)
     }
 
-    /// It is our own standard output, and can be written.
-    fn is_outlet(&self, sink: SinkId) -> bool {
-        self.outlet.sink == Some(sink) && self.outlet.file.is_some()
+    /// The next step of compression, if one can be taken now; with the files that it is about.
+    pub fn compress_next(&mut self, now: Moment) -> Option<(SinkId, Step, Vec<Passed>)> {
+        let sinks = &self.sinks;
+        self.compression.next(now, |sink, step| match sinks.get(&sink) {
+            Some(known) if step == Step::Open => known.can_be_compressed(),
+            Some(known) => !step.looks_at_names() || !known.busy,
+            None => false,
+        })
+    }
+
+    /// The request for a step of it.
+    pub fn pack(&mut self, sink: SinkId, step: Packing) -> Option<PackSpec> {
+        Some(self.sinks.get_mut(&sink)?.pack(sink, step))
+    }
+
+    /// This is our own standard output from now on.
+    pub fn console_opened(&mut self, output: Result<OwnedFd, String>) -> Option<Message> {
+        self.outlets.opened(output)
+    }
+
+    /// Why programs on the console will not be seen, if there are any and it was not told yet.
+    pub fn unseen<'a>(&mut self, mut programs: impl Iterator<Item = &'a Program>) -> Option<String> {
+        if programs.any(spec::uses_console) { self.outlets.unseen() } else { None }
+    }
+
+    /// Connects an outlet anew, which the logger asks for; gives its answer, and what is news, in words: it fails, or
+    /// works again.
+    pub fn redial(&mut self, sink: SinkId, now: Moment) -> Option<(Message, Option<(Kind, String)>)> {
+        if self.outlets.kind(sink) != Some(OutletKind::Syslog) {
+            return None;
+        }
+        Some(self.outlets.dial(now))
     }
 
     /// The path of a file, for messages.
     pub fn path(&self, sink: SinkId) -> String {
-        if self.outlet.sink == Some(sink) {
-            return "the supervisor's standard output".to_owned();
+        if let Some(name) = self.outlets.name(sink) {
+            return name.to_owned();
         }
         self.sinks.get(&sink).map_or_else(|| "a log file".to_owned(), |known| known.path.shown())
     }
@@ -296,10 +362,8 @@ impl Output {
         let hand = self.hand.iter().map(|hand| (ToLogger::Hand, hand.clone()));
         let sinks = self.sinks.iter().filter_map(|(sink, known)| known.message(*sink, self.losses.is_open(*sink)));
         let streams = self.streams.iter().map(|(stream, known)| stream_message(*stream, known));
-        let outlet = self.outlet.sink.zip(self.outlet.file.as_ref()).map(|(sink, file)| {
-            (ToLogger::Outlet { sink, dropping: self.losses.is_open(sink) }, vec![Rc::clone(file)])
-        });
-        hand.chain(outlet).chain(sinks).chain(streams).collect()
+        let outlets = self.outlets.everything(|sink| self.losses.is_open(sink));
+        hand.chain(outlets).chain(sinks).chain(streams).collect()
     }
 
     /// After a reload: settings that changed, and files and tails that nobody uses any more.
@@ -308,19 +372,27 @@ impl Output {
         log_dir: &Path,
         processes: impl Iterator<Item = (&'a ProcessId, &'a Program)>,
         starting: impl Iterator<Item = SinkId>,
+        notify: &Notify,
     ) -> Vec<Message> {
-        let mut messages = Vec::new();
+        let mut messages: Vec<Message> = self.outlets.configure(notify).into_iter().collect();
         let mut used: BTreeSet<SinkId> = starting.collect();
         let mut kept = BTreeSet::new();
         for (id, program) in processes {
             kept.insert(id.clone());
             for channel in [Channel::Stdout, Channel::Stderr] {
+                messages.extend(self.voices(id, program, channel));
                 let Some(path) = spec::log_file(log_dir, program, id, channel) else { continue };
                 let Some(sink) = self.by_key.get(&(path, program.exec.user.clone())).copied() else { continue };
                 used.insert(sink);
                 if let Some(known) = self.sinks.get_mut(&sink) {
                     let wanted = settings(program);
                     known.identity = spec::identity(&program.exec);
+                    let was = std::mem::replace(&mut known.compress, program.watch.log_compress);
+                    if !known.compress {
+                        self.compression.forget(sink);
+                    } else if !was || known.settings != wanted {
+                        self.compression.want(sink);
+                    }
                     if known.settings != wanted {
                         known.settings = wanted;
                         messages.push((ToLogger::Settings { sink, settings: wanted }, Vec::new()));
@@ -329,9 +401,11 @@ impl Output {
             }
         }
         used.extend(self.streams.values().filter_map(|stream| stream.sink));
+        let is_unused = |id: &SinkId, sink: &Sink| !used.contains(id) && !sink.busy && !self.compression.is_at(*id);
         let unused: Vec<SinkId> =
-            self.sinks.iter().filter(|(id, sink)| !used.contains(id) && !sink.busy).map(|(id, _)| *id).collect();
+            self.sinks.iter().filter(|(id, sink)| is_unused(id, sink)).map(|(id, _)| *id).collect();
         for sink in unused {
+            self.compression.forget(sink);
             self.sinks.remove(&sink);
             self.by_key.retain(|_, known| *known != sink);
             messages.push((ToLogger::Close { sink }, Vec::new()));
@@ -344,6 +418,35 @@ impl Output {
         }
         messages
     }
+
+    /// The lines of an output of a process that are said otherwise now.
+    fn voices(&mut self, id: &ProcessId, program: &Program, channel: Channel) -> Vec<Message> {
+        let Some(kind) = spec::outlet(program, channel) else { return Vec::new() };
+        let Some(tail) = self.tails.get(&(id.clone(), channel)) else { return Vec::new() };
+        let (sink, facility) = (self.outlets.sink(kind), self.outlets.facility());
+        let mut messages = Vec::new();
+        for (stream, known) in &mut self.streams {
+            if let Some(voice) = known.voice.as_mut().filter(|_| known.tail == *tail && known.sink == Some(sink)) {
+                let pid = voice.label.as_ref().and_then(|label| label.pid);
+                let wanted = spec::voice(program, channel, kind, facility, pid);
+                if *voice != wanted {
+                    *voice = wanted.clone();
+                    messages.push((ToLogger::Voice { stream: *stream, voice: wanted }, Vec::new()));
+                }
+            }
+        }
+        messages
+    }
+}
+
+/// A process that runs now.
+#[derive(Clone, Copy)]
+pub struct Running<'a> {
+    /// As it is shown.
+    pub process: &'a str,
+    /// `None`: it is configured no more.
+    pub program: Option<&'a Program>,
+    pub pid: Option<Pid>,
 }
 
 fn settings(program: &Program) -> SinkSettings {
@@ -363,6 +466,7 @@ fn stream_message(stream: StreamId, known: &Stream) -> Message {
         process: known.process.clone(),
         channel: known.channel,
         sink: known.sink,
+        voice: known.voice.clone(),
     };
     (message, vec![Rc::clone(&known.read_end)])
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::template::Template;
 use crate::model::time::Moment;
 use crate::protocol::logger::{FileName, SinkSettings, ToLogger};
-use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, SinkId};
+use crate::protocol::spawner::{FilesSpec, Identity, OpenFile, PackSpec, Packing, Rotate, SinkId};
 use crate::worker::channel::Passed;
 
 use super::Message;
@@ -17,10 +17,10 @@ use super::Message;
 /// Log files in root's directories: readable for the program's group.
 const LOG_MODE: u32 = 0o640;
 
-/// The pauses between tries to rotate a file that cannot be; and to open it anew, because its output may be lost
-/// meanwhile.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pauses between tries to rotate or compress a file that cannot be; and to open it anew, because its output may
+/// be lost meanwhile.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE_TO_OPEN: Duration = Duration::from_secs(5);
 
 /// One log file, whoever writes to it.
@@ -28,12 +28,14 @@ pub struct Sink {
     pub path: Template,
     pub identity: Identity,
     pub settings: SinkSettings,
+    /// Rotated files are compressed.
+    pub compress: bool,
     file: Option<Rc<OwnedFd>>,
     /// What it was called when it was opened.
     name: Option<FileName>,
     /// The file before it, as long as the logger may need it, and whether it was rotated away.
     before: Option<(Rc<OwnedFd>, bool)>,
-    /// A clone is opening or rotating it.
+    /// A clone is opening or rotating it, or looks at its rotated files.
     pub busy: bool,
     /// The clone that is at it has given us the new file already: what the logger says now is about that.
     delivered: bool,
@@ -60,11 +62,12 @@ pub enum Rotation {
 }
 
 impl Sink {
-    pub const fn new(path: Template, identity: Identity, settings: SinkSettings) -> Self {
+    pub const fn new(path: Template, identity: Identity, settings: SinkSettings, compress: bool) -> Self {
         Self {
             path,
             identity,
             settings,
+            compress,
             file: None,
             name: None,
             before: None,
@@ -136,10 +139,14 @@ impl Sink {
         if self.failing.is_some_and(|(at, pause)| now < at + pause) {
             return Rotation::NotYet;
         }
+        Rotation::Do(self.rotation(id, open))
+    }
+
+    fn rotation(&mut self, id: SinkId, open: Passed) -> Work {
         self.rotate = false;
         self.begin(true);
-        let keep = Some(self.settings.backups);
-        Rotation::Do((FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate: keep }, open))
+        let rotate = Some(Rotate { keep: self.settings.backups, compress: self.compress });
+        (FilesSpec { identity: self.identity.clone(), file: self.open_file(id), rotate }, open)
     }
 
     /// The request for the file that has the name now, because the logger has seen that this one has lost it. What
@@ -173,6 +180,19 @@ impl Sink {
         self.rotating = rotating;
     }
 
+    /// Whether a rotated file can be opened to be compressed: what the logger has moved away from, it does not
+    /// change any more.
+    pub fn can_be_compressed(&self) -> bool {
+        self.compress && self.is_open() && !self.busy && self.before.is_none()
+    }
+
+    /// The request for a step of compression that looks at names. What the logger asks for meanwhile is done after.
+    pub fn pack(&mut self, id: SinkId, step: Packing) -> PackSpec {
+        self.begin(false);
+        self.delivered = true;
+        PackSpec { identity: self.identity.clone(), file: self.open_file(id), keep: self.settings.backups, step }
+    }
+
     /// A rotation or reopening has failed. True if that is news.
     pub fn has_failed(&mut self, now: Moment) -> bool {
         let pause = self.failing.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
@@ -185,13 +205,11 @@ impl Sink {
     }
 
     /// The clone that worked on it is over; gives the next request, if one waits.
-    pub fn finished(&mut self, id: SinkId, now: Moment) -> Option<Work> {
+    pub fn finished(&mut self, id: SinkId) -> Option<Work> {
         self.busy = false;
         if self.rotate {
-            match self.rotate(id, now) {
-                Rotation::Do(work) => Some(work),
-                Rotation::NotYet | Rotation::Nothing => None,
-            }
+            // The logger waits for it: a pause after a failure is not for this one.
+            self.file.clone().map(|open| self.rotation(id, open))
         } else if self.reopen {
             self.reopen(id)
         } else {

@@ -34,6 +34,11 @@ impl Journald {
         self.run().join("socket")
     }
 
+    /// Of syslog(3).
+    pub fn log_socket(&self) -> PathBuf {
+        self.run().join("dev-log")
+    }
+
     fn run(&self) -> PathBuf {
         format!("/run/systemd/journal.{}", self.namespace).into()
     }

@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use syslog::{Facility, Formatter3164, LogFormat};
 use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
 use crate::alert::outcome::{Class, Failure};
 use crate::alert::syslog::{self as lines, Label};
-use crate::model::event::{Event, Severity};
+use crate::model::event::Event;
 use crate::model::notify::{Syslog, SyslogTarget};
+use crate::model::syslog::local as line;
 use crate::model::time::rfc3339_millis;
 use crate::notifier::network::servers::Remote;
 use crate::system::clock;
@@ -106,23 +106,13 @@ async fn datagram(socket: &UnixDatagram, render: impl Fn(usize) -> Vec<u8>) -> i
 }
 
 fn rfc3164(event: &Event, label: &Label, pid: u32, max: usize) -> Vec<u8> {
-    let formatter = Formatter3164 {
-        facility: facility(label.facility),
-        // journald takes it for the tag, and other daemons know their own name.
-        hostname: None,
-        process: lines::tag(&label.tag),
-        pid,
-    };
-    let mut bytes = Vec::new();
     let mut text = lines::message(event);
-    // The line has the time at which it is written: one that had to wait says when it happened.
+    // The daemon puts the time at which it gets the line: one that had to wait says when it happened.
     if clock::wall().as_millisecond() - event.time.as_millisecond() > DELAYED {
         text = format!("{text} time={}", rfc3339_millis(event.time));
     }
     let text = lines::cut(&text, max.saturating_sub(80).max(SHORTEST));
-    // Writing to memory does not fail.
-    let _ = formatter.format(&mut bytes, severity(label.severity), text);
-    bytes
+    line(label.priority(), &label.tag, i32::try_from(pid).ok(), &text).into_bytes()
 }
 
 /// The event with a shorter message and no more than that of each text.
@@ -137,45 +127,4 @@ fn shorter(event: &Event, max: usize) -> Event {
     cut(&mut event.facts.process);
     cut(&mut event.facts.user);
     event
-}
-
-fn severity(severity: Severity) -> syslog::Severity {
-    match severity {
-        Severity::Crit => syslog::Severity::LOG_CRIT,
-        Severity::Err => syslog::Severity::LOG_ERR,
-        Severity::Warning => syslog::Severity::LOG_WARNING,
-        Severity::Notice => syslog::Severity::LOG_NOTICE,
-        Severity::Info => syslog::Severity::LOG_INFO,
-    }
-}
-
-/// The crate's word for a facility's number.
-fn facility(number: u8) -> Facility {
-    const ALL: [Facility; 24] = [
-        Facility::LOG_KERN,
-        Facility::LOG_USER,
-        Facility::LOG_MAIL,
-        Facility::LOG_DAEMON,
-        Facility::LOG_AUTH,
-        Facility::LOG_SYSLOG,
-        Facility::LOG_LPR,
-        Facility::LOG_NEWS,
-        Facility::LOG_UUCP,
-        Facility::LOG_CRON,
-        Facility::LOG_AUTHPRIV,
-        Facility::LOG_FTP,
-        Facility::LOG_NTP,
-        Facility::LOG_AUDIT,
-        Facility::LOG_ALERT,
-        Facility::LOG_CLOCK_DAEMON,
-        Facility::LOG_LOCAL0,
-        Facility::LOG_LOCAL1,
-        Facility::LOG_LOCAL2,
-        Facility::LOG_LOCAL3,
-        Facility::LOG_LOCAL4,
-        Facility::LOG_LOCAL5,
-        Facility::LOG_LOCAL6,
-        Facility::LOG_LOCAL7,
-    ];
-    ALL.get(usize::from(number)).copied().unwrap_or(Facility::LOG_DAEMON)
 }
