@@ -113,6 +113,8 @@ fn shell() {
     terminal.wait_for_last("prompt>");
     terminal.line("stty size | tr ' ' x; sleep 1000");
     terminal.wait_for("30x100");
+    // Between the two the shell would take the key for itself.
+    eventually("the second command runs", || proc::child_called(pid, "sleep"));
     terminal.keys(CTRL_C);
     terminal.wait_for_last("prompt>");
     detach(&mut terminal, "sh");
