@@ -12,7 +12,7 @@ use super::hand::Hand;
 use super::record::Record;
 use super::ring::RING_MAX;
 use super::sink::{Sink, Wrote};
-use super::{Logger, LoggerError, STILL, missing, stream};
+use super::{Logger, LoggerError, missing};
 
 /// What the core says of a file.
 #[derive(Clone, Copy)]
@@ -43,9 +43,6 @@ impl Logger {
             self.resume(id)?;
         } else {
             let mut sink = Sink::new(id, file, settings, name, dropping);
-            if let Some(stream) = hand.cut_line(id, sink.is_mid_line()) {
-                self.first = Some((stream, self.now + STILL));
-            }
             let rest = sink.recover(before.as_ref(), rotated, hand)?;
             let wrote = if rest.is_empty() { Wrote::All } else { sink.write(&rest, self.now) };
             hand.forget_left_of(id)?;
@@ -93,23 +90,23 @@ impl Logger {
                 tail.ring.preload(&bytes, cut);
             }
         }
-        // Nothing of its line is in its pipe: that is all there is.
-        if matches!(stream.state(), stream::Found::Nothing) {
-            self.first.take_if(|(first, _)| *first == id);
-        }
         self.watch(id)
     }
 
-    /// Whether another stream has to write first.
-    pub(super) fn is_behind(&self, id: StreamId) -> bool {
-        self.first.is_some_and(|(first, until)| first != id && self.now < until)
+    /// The core has given everything: each file has all who write to it, and knows whether its lines must stay whole.
+    pub(super) fn begin(&mut self) -> Result<(), LoggerError> {
+        self.has_begun = true;
+        for stream in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.watch(stream)?;
+        }
+        Ok(())
     }
 
-    /// Begins to read a stream, unless its file waits.
+    /// Begins to read a stream, unless its file waits or is not there.
     pub(super) fn watch(&mut self, id: StreamId) -> Result<(), LoggerError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let waits = stream.sink.and_then(|sink| self.sinks.get(&sink)).is_some_and(Sink::is_waiting);
-        if !waits && stream.token.is_none() {
+        let waits = stream.sink.is_some_and(|sink| self.sinks.get(&sink).is_none_or(Sink::is_waiting));
+        if self.has_begun && !waits && stream.token.is_none() {
             let token = self.poll.add(&*stream, Interest::Read)?;
             stream.token = Some(token);
             self.tokens.insert(token, id);

@@ -2,7 +2,9 @@
 //! the core keeps, with a record of where they go, so that no death loses or doubles one of them.
 //!
 //! In this order: the record, then the bytes out of the pipe, then their file, then nothing in hand. Each is
-//! one step that a death cannot cut in two, or, for the file, one whose progress the file itself shows.
+//! one step that a death cannot cut in two, or, for the file, one whose progress the file itself shows. Where lines
+//! must stay whole, the bytes go by way of a pipe that the core keeps, too: into memory they come page by page, and what
+//! a death left of a line in its own pipe would follow after the lines of others.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +12,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::record::Record;
 use super::stream::LARGE_PIPE;
-use crate::protocol::logger::StreamId;
 use crate::protocol::spawner::SinkId;
 use crate::system::block::{self, Block};
 use crate::system::stdio;
@@ -22,30 +23,26 @@ pub struct Hand {
     show: OwnedFd,
     /// It is as large as any that is looked at.
     is_large: bool,
+    /// Another, through which whole lines come in hand.
+    out: OwnedFd,
+    into: OwnedFd,
     /// What a logger that died was about to do.
     left: Record,
-    /// What it wrote last: for which file, of which stream, and whether that ended in a line.
-    last: Option<(SinkId, StreamId, Option<bool>)>,
 }
 
 impl Hand {
-    /// Takes over what the core keeps: the memory and the two ends of the pipe.
+    /// Takes over what the core keeps: the memory and the ends of two pipes.
     ///
     /// # Errors
     /// When they are something else.
-    pub fn new(descriptors: [OwnedFd; 3]) -> io::Result<Self> {
-        let [memory, see, show] = descriptors;
-        let block = Block::new(memory)?;
+    pub fn new(descriptors: [OwnedFd; 5]) -> io::Result<Self> {
+        let [memory, see, show, out, into] = descriptors;
+        let mut block = Block::new(memory)?;
         let left = Record::decode(&block.record()?);
+        block.take_all(&out)?;
         // The core has made it so large, or could not; the kernel takes the same size once more.
-        let is_large = stdio::enlarge_pipe(&show, LARGE_PIPE).is_ok();
-        let last = match left {
-            Record::Writing { sink, stream, .. } => {
-                Some((sink, stream, block.bytes().last().map(|last| *last == b'\n')))
-            }
-            _ => None,
-        };
-        let mut hand = Self { block, see: File::from(see), show, is_large, left, last };
+        let is_large = [&show, &into].into_iter().all(|pipe| stdio::enlarge_pipe(pipe, LARGE_PIPE).is_ok());
+        let mut hand = Self { block, see: File::from(see), show, is_large, out, into, left };
         hand.empty_pipe();
         // Bytes without a record were put there by nobody, and a record without bytes is over, but this one.
         if !matches!(left, Record::Carrying { .. }) && (left == Record::Nothing || hand.block.bytes().is_empty()) {
@@ -70,10 +67,9 @@ impl Hand {
     /// # Errors
     /// None on this memory.
     pub fn forget_left(&mut self) -> io::Result<()> {
-        let left = std::mem::take(&mut self.left);
+        self.left = Record::Nothing;
         self.done()?;
-        // Without bytes this one is over, but for whose it was.
-        if matches!(left, Record::Writing { .. }) { Ok(()) } else { self.note(&Record::Nothing) }
+        self.note(&Record::Nothing)
     }
 
     /// The same, if it is about this file.
@@ -82,13 +78,6 @@ impl Hand {
     /// None on this memory.
     pub fn forget_left_of(&mut self, sink: SinkId) -> io::Result<()> {
         if self.left.sink() == Some(sink) { self.forget_left() } else { Ok(()) }
-    }
-
-    /// Whose line in this file may have been cut by a death: a part of the block can have stayed in its pipe. It is to
-    /// be written before anything else is, or the next death would leave nobody who knows that.
-    pub fn cut_line(&self, file: SinkId, is_mid_line: bool) -> Option<StreamId> {
-        let (sink, stream, is_whole) = self.last?;
-        (sink == file && !is_whole.unwrap_or(!is_mid_line)).then_some(stream)
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -109,6 +98,16 @@ impl Hand {
     /// As [`Block::take`].
     pub fn take(&mut self, pipe: impl AsFd, most: usize) -> io::Result<usize> {
         self.block.take(pipe, most)
+    }
+
+    /// The same in one step that no death cuts in two.
+    ///
+    /// # Errors
+    /// As [`Block::take`].
+    pub fn take_whole(&mut self, pipe: impl AsFd, most: usize) -> io::Result<usize> {
+        let count = block::move_pipe(pipe, &self.into, most.min(self.block.room()))?;
+        self.block.take_all(&self.out)?;
+        Ok(count)
     }
 
     /// For how many bytes more there is room.

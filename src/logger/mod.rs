@@ -139,8 +139,8 @@ struct Logger {
     buffer: Vec<u8>,
     /// From the core, before the first stream.
     hand: Option<Hand>,
-    /// Whose line a death may have cut, and until when nobody else writes.
-    first: Option<(StreamId, Moment)>,
+    /// The core has given all that an earlier logger had.
+    has_begun: bool,
     /// Files that wait until what an earlier logger had in hand is where it belongs.
     later: Vec<(Given, Vec<OwnedFd>)>,
     /// What is compressed, when there is time.
@@ -193,7 +193,7 @@ impl Logger {
             timers: BTreeSet::new(),
             buffer: vec![0; BUFFER],
             hand: None,
-            first: None,
+            has_begun: false,
             later: Vec::new(),
             pack: None,
             draining: false,
@@ -272,6 +272,7 @@ impl Logger {
             self.settle()?;
         }
         match message {
+            ToLogger::Begin => self.begin()?,
             ToLogger::Hand => {
                 let all = descriptors.try_into().map_err(|_| missing("Hand"))?;
                 self.hand = Some(Hand::new(all)?);

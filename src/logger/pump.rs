@@ -50,7 +50,7 @@ impl Logger {
     }
 
     fn step(&mut self, id: StreamId, most: usize) -> Result<Step, LoggerError> {
-        let Some(stream) = self.streams.get(&id).filter(|_| !self.is_behind(id)) else { return Ok(Step::Stop) };
+        let Some(stream) = self.streams.get(&id) else { return Ok(Step::Stop) };
         let followed = self.tails.get(&stream.tail).is_some_and(Tail::is_watched);
         let most = most.min(if followed { FOLLOWED_READ } else { CAPACITY });
         let Some(sink_id) = stream.sink else { return self.only_show(id, most) };
@@ -165,11 +165,10 @@ impl Logger {
         let (Some(stream), Some(sink)) = (self.streams.get_mut(&id), self.sinks.get_mut(&sink_id)) else {
             return Ok(Found::Nothing);
         };
-        hand.note(&sink.record(id, dress))?;
-        let found = stream.take(hand, most);
+        hand.note(&sink.record(dress))?;
+        let found = if sink.takes_lines() { stream.take_whole(hand, most) } else { stream.take(hand, most) };
         if let Found::Bytes(count) = found {
             sink.has_paid(id);
-            self.first = None;
             self.put(id, &dress.apply(hand.bytes()))?;
             self.show(id, hand.bytes());
             hand.done()?;
@@ -296,7 +295,6 @@ impl Logger {
                 sink.streams.retain(|known| *known != id);
                 sink.has_paid(id);
             }
-            self.first.take_if(|(first, _)| *first == id);
             if !self.streams.values().any(|other| other.tail == stream.tail) {
                 self.show_unfinished(stream.tail, true);
             }

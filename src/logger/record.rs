@@ -4,7 +4,6 @@
 //! lies behind that length is written, and the rest is not.
 #![forbid(unsafe_code)]
 
-use crate::protocol::logger::StreamId;
 use crate::protocol::spawner::SinkId;
 use crate::system::block::RECORD;
 
@@ -16,8 +15,8 @@ pub type FileId = (u64, u64);
 pub enum Record {
     #[default]
     Nothing,
-    /// What is in hand, of this stream, goes behind `size`.
-    Writing { sink: SinkId, file: FileId, size: u64, stream: StreamId, dress: Dress },
+    /// What is in hand goes behind `size`.
+    Writing { sink: SinkId, file: FileId, size: u64, dress: Dress },
     /// The file is emptied; what is in hand is its unfinished line, which comes back.
     Emptying { sink: SinkId, file: FileId, size: u64 },
     /// The unfinished line of the file before, `start` to `end`, is copied behind `size`, then cut off there.
@@ -48,10 +47,10 @@ impl Record {
         let mut fields = [0; FIELDS];
         let known: &[u64] = match *self {
             Self::Nothing => &[0],
-            Self::Writing { sink, file, size, stream, dress } => {
+            Self::Writing { sink, file, size, dress } => {
                 let Dress { time, strip_ansi, mid_line } = dress;
                 let flags = u64::from(time.is_some()) | u64::from(strip_ansi) << 1 | u64::from(mid_line) << 2;
-                &[1, sink.0, file.0, file.1, size, flags, time.unwrap_or(0), stream.0]
+                &[1, sink.0, file.0, file.1, size, flags, time.unwrap_or(0)]
             }
             Self::Emptying { sink, file, size } => &[2, sink.0, file.0, file.1, size],
             Self::Carrying { sink, file, size, start, end } => &[3, sink.0, file.0, file.1, size, start, end],
@@ -70,13 +69,13 @@ impl Record {
         for (field, bytes) in fields.iter_mut().zip(bytes.chunks_exact(8)) {
             *field = bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
         }
-        let [kind, sink, device, inode, size, sixth, seventh, eighth, ..] = fields;
+        let [kind, sink, device, inode, size, sixth, seventh, ..] = fields;
         let (sink, file) = (SinkId(sink), (device, inode));
         match kind {
             1 => {
                 let time = (sixth & 1 != 0).then_some(seventh);
                 let dress = Dress { time, strip_ansi: sixth & 2 != 0, mid_line: sixth & 4 != 0 };
-                Self::Writing { sink, file, size, stream: StreamId(eighth), dress }
+                Self::Writing { sink, file, size, dress }
             }
             2 => Self::Emptying { sink, file, size },
             3 => Self::Carrying { sink, file, size, start: sixth, end: seventh },
@@ -113,7 +112,7 @@ mod tests {
                     0 => Record::Nothing,
                     1 => {
                         let dress = Dress { time, strip_ansi, mid_line };
-                        Record::Writing { sink, file, size, stream: StreamId(more), dress }
+                        Record::Writing { sink, file, size, dress }
                     }
                     2 => Record::Emptying { sink, file, size },
                     _ => Record::Carrying { sink, file, size, start: more, end: more ^ size },

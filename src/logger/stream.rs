@@ -103,8 +103,17 @@ impl Stream {
 
     /// Takes up to `most` bytes in hand.
     pub fn take(&mut self, hand: &mut Hand, most: usize) -> Found {
+        self.take_by(hand, most, |hand, pipe| hand.take(pipe, most))
+    }
+
+    /// The same of whole lines, none of which a death cuts in two.
+    pub fn take_whole(&mut self, hand: &mut Hand, most: usize) -> Found {
+        self.take_by(hand, most, |hand, pipe| hand.take_whole(pipe, most))
+    }
+
+    fn take_by(&mut self, hand: &mut Hand, most: usize, take: impl Fn(&mut Hand, &File) -> io::Result<usize>) -> Found {
         let found = if self.is_pipe {
-            found(|| hand.take(&self.pipe, most))
+            found(|| take(hand, &self.pipe))
         } else {
             match self.read_terminal(most.min(hand.room())) {
                 Found::Bytes(count) => {

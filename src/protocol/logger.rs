@@ -67,8 +67,10 @@ pub enum Input {
 #[serde(rename_all = "snake_case")]
 pub enum ToLogger {
     /// Before any pipe: what keeps the bytes in hand should the logger die. Descriptors: the memory of a block
-    /// (`system::block`), and the read and the write end of an empty pipe, both non-blocking.
+    /// (`system::block`), and the read and write ends of two pipes that nobody else has, all non-blocking.
     Hand,
+    /// All has been said that an earlier logger knew: begin to read.
+    Begin,
     /// Where streams with this number as their sink are said line by line. Before any of them. Descriptor: what
     /// leads there, in a way that others who write there do not notice that the logger does not wait. Without one
     /// lines for the console are lost, and those for the log daemon wait.

@@ -140,6 +140,7 @@ impl Permits {
             ToLogger::Compress { sink } => self.packs = Some(*sink),
             ToLogger::Drain => self.drains = self.drains.saturating_add(1),
             ToLogger::Hand
+            | ToLogger::Begin
             | ToLogger::Settings { .. }
             | ToLogger::Kept { .. }
             | ToLogger::Voice { .. }

@@ -152,6 +152,7 @@ impl Core {
         for message in self.output.everything().into_iter().chain(self.consoles.everything()) {
             self.tell_logger(message);
         }
+        self.tell_logger((ToLogger::Begin, Vec::new()));
         // A shutdown that waits for the last output waits for this logger's.
         if matches!(self.ending, Some(Ending::Output { .. })) {
             self.tell_logger((ToLogger::Drain, Vec::new()));

@@ -95,6 +95,23 @@ impl Block {
         Ok(count)
     }
 
+    /// Takes all that lies in a pipe, if there is room for it. Nobody else writes there.
+    ///
+    /// # Errors
+    /// None on a pipe.
+    pub fn take_all(&mut self, pipe: impl AsFd) -> io::Result<()> {
+        while self.room() > 0 {
+            match self.take(pipe.as_fd(), self.room()) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Adds bytes that came another way; what has no room is an error.
     ///
     /// # Errors
@@ -147,6 +164,15 @@ impl Drop for Block {
 /// WouldBlock when the pipe is empty.
 pub fn copy_pipe(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     Ok(tee(from, to, most, SpliceFFlags::SPLICE_F_NONBLOCK)?)
+}
+
+/// Moves up to `most` bytes from one pipe to another, which is empty and has room for as many pieces. The kernel does it
+/// with both pipes locked: all or, if it is killed before, nothing. 0: all write ends are closed.
+///
+/// # Errors
+/// WouldBlock when the pipe is empty.
+pub fn move_pipe(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+    Ok(splice(from, None, to, None, most, SpliceFFlags::SPLICE_F_NONBLOCK)?)
 }
 
 #[cfg(test)]

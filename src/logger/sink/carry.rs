@@ -83,7 +83,7 @@ impl Sink {
     pub fn recover(&mut self, before: Option<&File>, rotated: bool, hand: &mut Hand) -> io::Result<Vec<u8>> {
         let (mut rest, mut begun) = (Vec::new(), None);
         match hand.left() {
-            Record::Writing { sink, file, size, dress, .. } if sink == self.id => {
+            Record::Writing { sink, file, size, dress } if sink == self.id => {
                 rest = dress.apply(hand.bytes()).into_owned();
                 if file == self.identity {
                     self.known_only_until(size);

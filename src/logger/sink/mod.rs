@@ -135,10 +135,6 @@ impl Sink {
         self.streams.push(stream);
     }
 
-    pub const fn is_mid_line(&self) -> bool {
-        self.mid_line
-    }
-
     /// Whether another stream is to write first.
     pub fn owes_another(&self, stream: StreamId, now: Moment) -> bool {
         self.owed.is_some_and(|(other, until)| other != stream && now < until)
@@ -173,8 +169,8 @@ impl Sink {
 
     /// What is to be noted before bytes are taken in hand for this file. It was measured just before: somebody else
     /// may write there, too.
-    pub const fn record(&self, stream: StreamId, dress: Dress) -> Record {
-        Record::Writing { sink: self.id, file: self.identity, size: self.size, stream, dress }
+    pub const fn record(&self, dress: Dress) -> Record {
+        Record::Writing { sink: self.id, file: self.identity, size: self.size, dress }
     }
 
     /// The most bytes that one file may have.

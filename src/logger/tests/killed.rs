@@ -102,6 +102,7 @@ impl World {
                 ToLogger::Stream { stream, tail, process: "p".into(), channel: Output::Stdout, sink, voice: None };
             (message, vec![Rc::clone(pipe)])
         }));
+        messages.push((ToLogger::Begin, Vec::new()));
         for (message, descriptors) in messages {
             self.logger.channel.send(&message, descriptors).expect("sent");
         }

@@ -60,6 +60,7 @@ impl Core {
         core.expect(|message| *message == FromLogger::Ready);
         let hand = hand();
         core.send(&ToLogger::Hand, hand);
+        core.send(&ToLogger::Begin, Vec::new());
         core
     }
 
@@ -178,9 +179,13 @@ impl Drop for Core {
 }
 
 fn hand() -> Vec<OwnedFd> {
-    let (see, show) = stdio::output_pipe().expect("a pipe");
-    stdio::set_nonblocking(&show, true).expect("set");
-    vec![crate::system::block::memory().expect("memory"), see, show]
+    let mut hand = vec![crate::system::block::memory().expect("memory")];
+    for _ in 0..2 {
+        let (read, write) = stdio::output_pipe().expect("a pipe");
+        stdio::set_nonblocking(&write, true).expect("set");
+        hand.extend([read, write]);
+    }
+    hand
 }
 
 fn open(path: &Path) -> File {

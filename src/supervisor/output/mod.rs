@@ -348,11 +348,16 @@ impl Output {
     /// ENOMEM, EMFILE.
     pub fn have_hand(&mut self) -> io::Result<()> {
         if self.hand.is_none() {
-            let (read, write) = stdio::output_pipe()?;
-            stdio::set_nonblocking(&write, true)?;
-            // As large as the largest that is looked at through it. A smaller one is slower, no more.
-            let _ = stdio::enlarge_pipe(&write, LARGE_PIPE);
-            self.hand = Some([block::memory()?, read, write].map(Rc::new).to_vec());
+            let mut hand = vec![Rc::new(block::memory()?)];
+            // One that others are looked at through, and one that whole lines go through.
+            for _ in 0..2 {
+                let (read, write) = stdio::output_pipe()?;
+                stdio::set_nonblocking(&write, true)?;
+                // As large as the largest of the others. A smaller one is slower, no more.
+                let _ = stdio::enlarge_pipe(&write, LARGE_PIPE);
+                hand.extend([read, write].map(Rc::new));
+            }
+            self.hand = Some(hand);
         }
         Ok(())
     }
