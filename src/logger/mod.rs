@@ -1,11 +1,11 @@
 //! `taskmaster-logger`: reads what every program writes, keeps it in files that rotate, remembers the
 //! last of it, and shows it to clients of `tail`.
 //!
-//! One thread, one loop over epoll. Bytes go in large blocks from pipes to files ([`pump`]), by way of memory
-//! that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
-//! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold
-//! one descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where
-//! many programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`given`] is what comes from the core.
+//! One thread, one loop over epoll with its [`timers`]. Bytes go in large blocks from pipes to files ([`pump`]), by
+//! way of memory that outlives us ([`hand`]), and are parsed only where their lines must stay whole or are changed
+//! ([`dress`]). [`cut`], [`record`] and [`ring`] decide with values, [`sink`], [`stream`] and [`follow`] hold one
+//! descriptor each; [`pack`] compresses what was rotated, when [`pace`] has time for it. An [`outlet`] is where many
+//! programs [`speak`] in whole [`lines`], which may be [`waiting`] there. [`given`] is what comes from the core.
 //! [`clients`] serves those who look on, [`attach`] those who are attached: a [`viewer`] each, at the [`console`] of a
 //! process, which has a [`screen`] and [`seats`]. It decides nothing about programs and names no path: the core gives
 //! it numbers and open descriptors, and answers when a file is full.
@@ -37,6 +37,7 @@ mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod viewer;
 mod waiting;
 
@@ -68,6 +69,7 @@ use sink::Sink;
 use speak::Spoken;
 use stream::Stream;
 use tail::Tail;
+use timers::Timer;
 
 /// More than any supervisor starts; the hard limit is what counts.
 const DESCRIPTORS: u64 = 1 << 16;
@@ -116,23 +118,6 @@ impl From<io::Error> for LoggerError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// What is to be looked at when its time has come.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
-    /// A line that was kept back from its file.
-    Held(StreamId),
-    /// A line that followers have not seen.
-    Unseen(TailId),
-    /// A client that was sent away.
-    Farewell(u64),
-    /// A viewer that takes nothing.
-    Stalled(u64),
-    /// What waits at an outlet.
-    Outlet(SinkId),
-    /// What was dropped of a file.
-    Loss(SinkId),
 }
 
 struct Logger {
@@ -365,27 +350,6 @@ impl Logger {
                     stream.to_drain = Some(stream::PIPE_MAX);
                 }
                 self.drain()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what is due.
-    fn expire(&mut self) -> Result<(), LoggerError> {
-        while let Some((due, timer)) = self.timers.first().copied()
-            && due <= self.now
-        {
-            self.timers.pop_first();
-            match timer {
-                Timer::Held(id) => self.expire_held(id)?,
-                Timer::Unseen(id) => self.expire_unseen(id),
-                Timer::Farewell(token) => {
-                    self.drop_client(token);
-                    self.drop_viewer(token);
-                }
-                Timer::Stalled(token) => self.expire_stalled(token),
-                Timer::Outlet(id) => self.expire_outlet(id)?,
-                Timer::Loss(id) => self.expire_loss(id)?,
             }
         }
         Ok(())

@@ -188,8 +188,8 @@ impl Place {
         }
     }
 
-    /// Shifts `NAME.1` … one further, compressed or not, drops what is beyond `keep`, and gives `NAME` the number 1; `false`, and
-    /// nothing is done, when `NAME` is not the file that is `held`: somebody else has rotated it.
+    /// Shifts `NAME.1` … one further, compressed or not, drops what is beyond `keep`, and gives `NAME` the number 1;
+    /// `false`, and nothing is done, when `NAME` is not the file that is `held`: somebody else has rotated it.
     ///
     /// # Errors
     /// As rename(2) and unlink(2); files that are not there are no error.

@@ -364,7 +364,7 @@ fn command(reader: &mut Reader<'_, '_>, process: &Process, base: &str) -> Option
     };
     let program = split.first().cloned().unwrap_or_default();
     let mut original = text.to_owned();
-    if program.contains('/') && !reader.scope.is_absolute(&program) {
+    if reader.scope.is_path(&program) && !reader.scope.is_absolute(&program) {
         let directory = process.directory.as_deref().filter(|directory| directory.starts_with('/')).unwrap_or(base);
         let absolute = logs::absolute(reader, "command", &program, directory);
         // Written anew below, since the text that was there no longer is the same words.

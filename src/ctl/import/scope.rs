@@ -62,6 +62,11 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether the text is a path, and not a bare name, as far as it is known here.
+    pub fn is_path(&self, text: &str) -> bool {
+        expand::closed(text, &|name| self.value_of(name)).is_ok_and(|text| text.contains('/')) || text.contains('/')
+    }
+
     /// Whether the text can be told to begin with `/`: an open place at its beginning may be anything that
     /// is not known here.
     pub fn is_absolute(&self, text: &str) -> bool {

@@ -350,6 +350,17 @@ fn what_supervisord_refuses_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_command_that_is_a_relative_path_by_a_variable_gets_its_directory() {
+    let result = of("[supervisord]\n[program:a]\ncommand=x%(ENV_HOME)s/run -v\n").expect("imported");
+    assert!(result.toml.contains("/etc/supervisor/x${env:HOME}/run"), "{}", result.toml);
+    let bare = of("[supervisord]\n[program:a]\ncommand=web%(ENV_PORT)s -v\n").expect("imported");
+    assert!(bare.toml.contains("\"web${env:PORT} -v\""), "{}", bare.toml);
+    for import in [result, bare] {
+        loaded(&import.toml).unwrap_or_else(|faults| panic!("{faults}\n{}", import.toml));
+    }
+}
+
+#[test]
 fn the_brief_s_yaml_is_read_with_its_own_words() {
     let text = "programs:\n  nginx:\n    cmd: \"/usr/local/bin/nginx -c /etc/nginx/test.conf\"\n    numprocs: 1\n    umask: 022\n    \
         workingdir: /tmp\n    autostart: true\n    autorestart: unexpected\n    exitcodes:\n      - 0\n      - 2\n    startretries: 3\n    \

@@ -154,7 +154,12 @@ const KEYS: [&str; 16] = [
 
 /// What is wrong with the text, without words for those who program with the parser.
 fn words(error: &serde_saphyr::Error) -> String {
-    error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter)
+    let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    // Which of its limits it is says nothing to whoever wrote the file.
+    match (text.find(": limits breached: "), text.find(" at line ")) {
+        (Some(limit), Some(place)) if limit < place => [&text[..limit], &text[place..]].concat(),
+        _ => text,
+    }
 }
 
 /// Reads and translates the file.
