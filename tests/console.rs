@@ -226,7 +226,8 @@ fn foreign() {
     });
     ticks(&supervisor);
     let words = "output for \"console\" is kept for `tail` only: standard output cannot be opened: Permission denied";
-    assert!(dropped(&supervisor).iter().any(|told| told.starts_with(words) && told.contains("`| cat`")));
+    let is_told = |told: &String| told.starts_with(words) && told.contains("`| cat`");
+    eventually("it is told", || dropped(&supervisor).iter().any(is_told).then_some(()));
     let told = written(&supervisor);
     assert!(told.contains(&format!("taskmasterd: warning: {words}")), "{told}");
     assert_eq!(supervisor.stop(), 0);

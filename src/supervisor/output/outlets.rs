@@ -29,6 +29,8 @@ pub struct Outlets {
     /// Its socket, and the facility of programs that name none.
     socket: PathBuf,
     facility: u8,
+    /// What leads there, as far as is known: a new logger goes on with it.
+    way: Option<Rc<OwnedFd>>,
     /// When it was last tried, and whether it could be reached.
     tried: Option<(Moment, Result<(), i32>)>,
 }
@@ -36,7 +38,7 @@ pub struct Outlets {
 impl Outlets {
     pub fn new(console: SinkId, syslog: SinkId, output: Result<OwnedFd, String>, notify: &Notify) -> Self {
         let (socket, facility) = notify.local_log();
-        Self { console, output: output.map(Rc::new), told: false, syslog, socket, facility, tried: None }
+        Self { console, output: output.map(Rc::new), told: false, syslog, socket, facility, way: None, tried: None }
     }
 
     pub fn sink(&self, kind: OutletKind) -> SinkId {
@@ -67,7 +69,10 @@ impl Outlets {
             let message = ToLogger::Outlet { sink, kind, dropping: dropping(sink) };
             (message, way.cloned().into_iter().collect())
         };
-        [of(self.console, OutletKind::Console, self.output.as_ref().ok()), of(self.syslog, OutletKind::Syslog, None)]
+        [
+            of(self.console, OutletKind::Console, self.output.as_ref().ok()),
+            of(self.syslog, OutletKind::Syslog, self.way.as_ref()),
+        ]
     }
 
     /// This is our own standard output from now on. The message for the logger, if it can be written.
@@ -107,10 +112,12 @@ impl Outlets {
             (Ok(()), Ok(())) | (Err(_), Err(_)) => None,
         };
         let message = ToLogger::Dialled { sink: self.syslog, errno: result.err().unwrap_or(0) };
-        ((message, way.into_iter().map(Rc::new).collect()), news)
+        self.way = way.ok().map(Rc::new);
+        ((message, self.way.iter().cloned().collect()), news)
     }
 
-    /// After a reload: what leads to the log daemon, if that is elsewhere now and the logger speaks to it.
+    /// After a reload: what leads to the log daemon leads there no more, if that is elsewhere now. The logger asks
+    /// for another way when it has something to say.
     pub fn configure(&mut self, notify: &Notify) -> Option<Message> {
         let (socket, facility) = notify.local_log();
         self.facility = facility;
@@ -118,7 +125,8 @@ impl Outlets {
             return None;
         }
         self.socket = socket;
-        // A failure is told when the logger asks, which it does as long as something waits.
-        self.tried.take().map(|(at, _)| self.dial(at).0)
+        self.way = None;
+        let message = ToLogger::Dialled { sink: self.syslog, errno: libc::ENOTCONN };
+        self.tried.is_some().then(|| (message, Vec::new()))
     }
 }
