@@ -317,8 +317,8 @@ fn hostile() {
          echo '=?utf-8?q?x?= Subject: no' >&2; exec sleep 1000";
     let WithSink { mut supervisor, sink } = with_sink("plain", &with_script(name, script));
     eventually("all is said", || {
-        let log = std::fs::metadata(supervisor.path(&format!("log/{name}.stderr.log"))).ok()?;
-        (log.len() > 5_000_000).then_some(())
+        let log = std::fs::read(supervisor.path(&format!("log/{name}.stderr.log"))).ok()?;
+        (log.len() > 5_000_000 && log.ends_with(b" Subject: no\n")).then_some(())
     });
     supervisor.wait_for_kind(name, "process.running");
     supervisor.crash(name);

@@ -197,6 +197,7 @@ fn full_log() {
         supervisor.recent_events().into_iter().find(|event| event["kind"] == "notify.failing")
     });
     assert_eq!(failing["errno"], 28, "{failing}");
+    supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
     proc::kill(pid, 9);
     let is_it = |event: &Value| event["kind"] == "process.crashed" && event["pid"] == pid;

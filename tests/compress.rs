@@ -137,7 +137,8 @@ fn compressed() {
         let count = all_packed(&log);
         let lives = lives(&everything(&log));
         assert_eq!(lives.values().copied().collect::<Vec<u64>>(), vec![60_000; writers], "{count} files");
-        assert!(count >= 6 * writers, "{count} files");
+        // A file may become longer while its rotation has to wait.
+        assert!(count >= 4 * writers, "{count} files");
         let facts = |path: &Path| {
             let file = std::fs::metadata(path).expect("stat");
             (file.uid(), file.gid(), file.mode() & 0o7777)

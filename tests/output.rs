@@ -224,6 +224,7 @@ fn reopened() {
     let supervisor = Supervisor::start(&script("count", COUNT, "stdout = \"@dir@/log/count.log\""));
     let (log, old) = (supervisor.path("log/count.log"), supervisor.path("log/count.log-20261120"));
     eventually("there are some lines", || size(&log).filter(|size| *size > 50));
+    supervisor.wait_for_kind("count", "process.running");
     std::fs::rename(&log, &old).expect("renames");
     std::fs::rename(supervisor.path("log/events.log"), supervisor.path("log/events.log-old")).expect("renames");
     supervisor.signal(10);
