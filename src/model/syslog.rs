@@ -3,7 +3,8 @@
 //!
 //! That form is RFC 3164 without time and host name, as its §4.3 lets a sender leave them out: the daemon puts its
 //! own there. Most take theirs in any case; the others would believe a time that says nothing of its zone, which
-//! a worker that may open no file does not know. journald takes a host name for the tag.
+//! a worker that may open no file does not know. journald takes a host name for the tag. Events are written so by the
+//! `syslog` crate, less its time, in the notifier, which a test holds to this form; the logger does not need that crate.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;

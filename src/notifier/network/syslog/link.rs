@@ -4,14 +4,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use syslog::{Facility, Formatter3164, LogFormat};
 use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
 use crate::alert::outcome::{Class, Failure};
 use crate::alert::syslog::{self as lines, Label};
-use crate::model::event::Event;
+use crate::model::event::{Event, Severity};
 use crate::model::notify::{Syslog, SyslogTarget};
-use crate::model::syslog::local as line;
+use crate::model::syslog::tag;
 use crate::model::time::rfc3339_millis;
 use crate::notifier::network::servers::Remote;
 use crate::system::clock;
@@ -22,6 +23,8 @@ const FULL: Duration = Duration::from_millis(100);
 const DELAYED: i64 = 5000;
 /// What is left of a datagram that is too large for the daemon's socket, at least.
 const SHORTEST: usize = 480;
+/// How long the time is that the crate writes.
+const STAMP: usize = "Nov 01 12:00:00 ".len();
 
 pub enum Link {
     Local(UnixDatagram),
@@ -112,7 +115,21 @@ fn rfc3164(event: &Event, label: &Label, pid: u32, max: usize) -> Vec<u8> {
         text = format!("{text} time={}", rfc3339_millis(event.time));
     }
     let text = lines::cut(&text, max.saturating_sub(80).max(SHORTEST));
-    line(label.priority(), &label.tag, i32::try_from(pid).ok(), &text).into_bytes()
+    let formatter = Formatter3164 {
+        facility: facility(label.facility),
+        // journald takes it for the tag, and other daemons know their own name.
+        hostname: None,
+        process: tag(&label.tag),
+        pid,
+    };
+    let mut bytes = Vec::new();
+    // Writing to memory does not fail.
+    let _ = formatter.format(&mut bytes, severity(label.severity), text);
+    // In UTC, without saying so: the form of `model::syslog` has none.
+    if let Some(end) = bytes.iter().position(|byte| *byte == b'>') {
+        bytes.drain(end + 1..(end + 1 + STAMP).min(bytes.len()));
+    }
+    bytes
 }
 
 /// The event with a shorter message and no more than that of each text.
@@ -127,4 +144,68 @@ fn shorter(event: &Event, max: usize) -> Event {
     cut(&mut event.facts.process);
     cut(&mut event.facts.user);
     event
+}
+
+fn severity(severity: Severity) -> syslog::Severity {
+    match severity {
+        Severity::Crit => syslog::Severity::LOG_CRIT,
+        Severity::Err => syslog::Severity::LOG_ERR,
+        Severity::Warning => syslog::Severity::LOG_WARNING,
+        Severity::Notice => syslog::Severity::LOG_NOTICE,
+        Severity::Info => syslog::Severity::LOG_INFO,
+    }
+}
+
+/// The crate's word for a facility's number.
+fn facility(number: u8) -> Facility {
+    const ALL: [Facility; 24] = [
+        Facility::LOG_KERN,
+        Facility::LOG_USER,
+        Facility::LOG_MAIL,
+        Facility::LOG_DAEMON,
+        Facility::LOG_AUTH,
+        Facility::LOG_SYSLOG,
+        Facility::LOG_LPR,
+        Facility::LOG_NEWS,
+        Facility::LOG_UUCP,
+        Facility::LOG_CRON,
+        Facility::LOG_AUTHPRIV,
+        Facility::LOG_FTP,
+        Facility::LOG_NTP,
+        Facility::LOG_AUDIT,
+        Facility::LOG_ALERT,
+        Facility::LOG_CLOCK_DAEMON,
+        Facility::LOG_LOCAL0,
+        Facility::LOG_LOCAL1,
+        Facility::LOG_LOCAL2,
+        Facility::LOG_LOCAL3,
+        Facility::LOG_LOCAL4,
+        Facility::LOG_LOCAL5,
+        Facility::LOG_LOCAL6,
+        Facility::LOG_LOCAL7,
+    ];
+    ALL.get(usize::from(number)).copied().unwrap_or(Facility::LOG_LOCAL7)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::event::{Facts, Kind};
+    use crate::model::syslog::{local, priority};
+
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_form_that_the_lines_of_programs_have() {
+        let kind = Kind::ProcessCrashed;
+        let (host, facts) = ("h1".to_owned(), Facts { process: Some("web".to_owned()), ..Facts::default() });
+        let event = Event { seq: 1, time: clock::wall(), severity: kind.severity(), kind, host, facts };
+        let text = lines::message(&event);
+        for facility in 0..=24 {
+            for severity in [Severity::Crit, Severity::Err, Severity::Warning, Severity::Notice, Severity::Info] {
+                let label = Label { facility, severity, tag: "a b".to_owned() };
+                let line = String::from_utf8(rfc3164(&event, &label, 7, usize::MAX)).expect("text");
+                assert_eq!(line, local(priority(facility, severity), &label.tag, Some(7), &text));
+            }
+        }
+    }
 }
