@@ -166,9 +166,7 @@ impl Outlet {
 
     /// How many bytes were dropped since that was last told, once in a while.
     pub fn losing(&mut self, now: Moment) -> Option<u64> {
-        if self.dropped == 0 || now < self.told + RETRY {
-            return None;
-        }
+        self.tells_loss().filter(|at| *at <= now)?;
         self.told = now;
         self.take_dropped()
     }

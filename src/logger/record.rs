@@ -110,10 +110,7 @@ mod tests {
                 let (sink, file) = (SinkId(sink), (device, inode));
                 match kind {
                     0 => Record::Nothing,
-                    1 => {
-                        let dress = Dress { time, strip_ansi, mid_line };
-                        Record::Writing { sink, file, size, dress }
-                    }
+                    1 => Record::Writing { sink, file, size, dress: Dress { time, strip_ansi, mid_line } },
                     2 => Record::Emptying { sink, file, size },
                     _ => Record::Carrying { sink, file, size, start: more, end: more ^ size },
                 }

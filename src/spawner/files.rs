@@ -24,14 +24,6 @@ pub struct Located<'a> {
     place: Result<Place, Option<Theirs>>,
 }
 
-/// The file that a new one takes the place of.
-#[derive(Clone, Copy)]
-pub struct Replaced {
-    held: Held,
-    /// Rotated first.
-    rotate: Option<Rotate>,
-}
-
 /// Why root opens nothing at a place.
 enum Theirs {
     Doubt(Doubt),
@@ -43,18 +35,26 @@ enum Theirs {
 /// rotated, and a new one is made like it.
 pub fn open_or_rotate(spec: &FilesSpec, descriptors: Vec<OwnedFd>, reporter: &Reporter) -> Result<(), StartFailure> {
     let held = descriptors.first().map(Held::of).and_then(Result::ok).ok_or_else(nothing_held)?;
-    let replaced = Replaced { held, rotate: spec.rotate };
     let who = identity::find(&spec.identity, reporter)?;
     reporter.reached(Stage::Output);
     let located = locate(&spec.file, &who)?;
-    let opened = if located.is_roots() {
-        located.open_as_root(&who, Some(replaced))?
-    } else {
-        identity::set_groups(&who)?;
-        identity::set_user(&who)?;
-        located.open_as_user(&who, Some(replaced))?
-    };
-    reporter.opened(&[opened])
+    let demand = if located.is_roots() { Demand::All } else { Demand::Possible };
+    let opened = located.with_rights(&who, |place| {
+        if let Some(rotate) = spec.rotate {
+            rotate_away(place, rotate, &held)?;
+        }
+        place.open_log(Some((held.ownership(), demand)))
+    })?;
+    reporter.opened(&[(spec.file.sink, opened)])
+}
+
+fn rotate_away(place: &Place, Rotate { keep, compress }: Rotate, held: &Held) -> Result<(), FileError> {
+    place.rotate(keep, held)?;
+    if !compress {
+        // No reason to stay without a log.
+        let _ = place.discard();
+    }
+    Ok(())
 }
 
 /// Finds out in whose hands a log file's directory is. Still as root.
@@ -80,20 +80,18 @@ impl Located<'_> {
         self.place.is_ok()
     }
 
-    /// Opens it in root's directory: the first time root's file, readable for the program's group.
-    pub fn open_as_root(&self, who: &Who, replaced: Option<Replaced>) -> Result<(SinkId, OwnedFd), StartFailure> {
+    /// Opens it in root's directory: if it is made now, as root's file, readable for the program's group.
+    pub fn open_as_root(&self, who: &Who) -> Result<(SinkId, OwnedFd), StartFailure> {
         let Ok(place) = &self.place else { return Err(self.refusal()) };
-        let first = Ownership { owner: None, group: who.gid(), mode: self.file.mode };
-        let ownership = replaced.map_or(first, |replaced| replaced.held.ownership());
-        self.finish(place, Some((ownership, Demand::All)), replaced).map_err(|error| self.told(&error, None))
+        let ownership = Ownership { owner: None, group: who.gid(), mode: self.file.mode };
+        let opened = place.open_log(Some((ownership, Demand::All))).map_err(|error| self.told(&error, None))?;
+        Ok((self.file.sink, opened))
     }
 
     /// Opens it with the rights of the user that the clone has become.
-    pub fn open_as_user(&self, who: &Who, replaced: Option<Replaced>) -> Result<(SinkId, OwnedFd), StartFailure> {
-        let ownership = replaced.map(|replaced| (replaced.held.ownership(), Demand::Possible));
-        place::find_as_self(&self.path)
-            .and_then(|place| self.finish(&place, ownership, replaced))
-            .map_err(|error| self.told(&error, Some(who)))
+    pub fn open_as_user(&self, who: &Who) -> Result<(SinkId, OwnedFd), StartFailure> {
+        let opened = self.as_user(who, |place| place.open_log(None))?;
+        Ok((self.file.sink, opened))
     }
 
     /// Does something at the place, as root if that is in root's directory; else as the user, whom the clone becomes.
@@ -107,23 +105,11 @@ impl Located<'_> {
         }
         identity::set_groups(who)?;
         identity::set_user(who)?;
-        place::find_as_self(&self.path).and_then(|place| act(&place)).map_err(|error| self.told(&error, Some(who)))
+        self.as_user(who, act)
     }
 
-    fn finish(
-        &self,
-        place: &Place,
-        ownership: Option<(Ownership, Demand)>,
-        replaced: Option<Replaced>,
-    ) -> Result<(SinkId, OwnedFd), FileError> {
-        if let Some(Replaced { held, rotate: Some(Rotate { keep, compress }) }) = replaced {
-            place.rotate(keep, &held)?;
-            if !compress {
-                // No reason to stay without a log.
-                let _ = place.discard();
-            }
-        }
-        Ok((self.file.sink, place.open_log(ownership)?))
+    fn as_user<T>(&self, who: &Who, act: impl FnOnce(&Place) -> Result<T, FileError>) -> Result<T, StartFailure> {
+        place::find_as_self(&self.path).and_then(|place| act(&place)).map_err(|error| self.told(&error, Some(who)))
     }
 
     fn told(&self, error: &FileError, who: Option<&Who>) -> StartFailure {

@@ -2,8 +2,8 @@
 //!
 //! It waits for one request of the core after the other, makes a clone of itself for each
 //! (`system::clone`, as a child of the *core*), and tells the core its pidfd. The clone does the work:
-//! [`start`] becomes a program, [`files`] opens or rotates a log file, [`pack`] has one compressed. Whatever blocks or fails there
-//! (an account database, a network directory, a hostile signal) hits that one clone only.
+//! [`start`] becomes a program, [`files`] opens or rotates a log file, [`pack`] has one compressed. Whatever
+//! blocks or fails there (an account database, a network directory, a hostile signal) hits that one clone only.
 //!
 //! It keeps no state and decides nothing. When the core is gone, it ends.
 

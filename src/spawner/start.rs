@@ -41,7 +41,7 @@ pub fn become_program(
     };
     take_terminal(spec, &who, &descriptors)?;
     let logs = locate_logs(spec, &who, reporter)?;
-    let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who, None))?;
+    let mut opened = open_logs(&logs, true, |log| log.open_as_root(&who))?;
     let executable = connect(spec, &who, descriptors, executable)?;
     set_priority(spec)?;
     set_umask(spec)?;
@@ -53,7 +53,7 @@ pub fn become_program(
     identity::set_user(&who)?;
     privileges.settle()?;
     set_death_signal(spec)?;
-    opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who, None))?);
+    opened.extend(open_logs(&logs, false, |log| log.open_as_user(&who))?);
     reporter.opened(&opened)?;
     drop(opened);
     enter_directory(spec, &who, reporter)?;

@@ -1,15 +1,13 @@
 //! Having rotated logs compressed: carries out the steps that `output::compress` decides, by clones of the spawner
 //! and the logger, and tells when that does not work.
 
-use std::rc::Rc;
-
 use crate::model::event::{Facts, Kind};
 use crate::model::stage::Stage;
 use crate::model::time::Moment;
 use crate::protocol::logger::ToLogger;
-use crate::protocol::spawner::{Job, Packing, Request, SinkId};
+use crate::protocol::spawner::{Job, Packing, SinkId};
 use crate::system::clock;
-use crate::worker::channel::{ChannelError, Passed};
+use crate::worker::channel::Passed;
 
 use super::clones::{News, Purpose};
 use super::core::Core;
@@ -51,13 +49,7 @@ impl Core {
     }
 
     fn ask_for_packing(&mut self, sink: SinkId, job: Job, files: Vec<Passed>) {
-        let announced = self.clones.announce(&mut self.reactor, Purpose::Pack(sink), false, clock::now());
-        let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
-            let passed = std::iter::once(Rc::new(report)).chain(files).collect();
-            self.ask_spawner(&Request { ticket, cgroup: false, job }, passed)
-                .inspect_err(|_| self.clones.retract(&mut self.reactor, ticket))
-        });
-        if let Err(error) = result {
+        if let Err(error) = self.ask_for_clone(Purpose::Pack(sink), job, files, clock::now()) {
             let held = self.output.compression.holds_names();
             self.cannot_compress(sink, Facts { stage: Some(Stage::Spawner), ..Facts::message(error.to_string()) });
             self.step_is_over(sink, held);

@@ -28,7 +28,7 @@ use crate::system::named_socket::NamedSocket;
 use crate::system::signals::Signals;
 use crate::system::terminal::Saved;
 use crate::system::{clock, process};
-use crate::worker::channel::{ChannelError, Passed};
+use crate::worker::channel::ChannelError;
 
 use super::alerts::Alerts;
 use super::asking::Asking;
@@ -285,18 +285,6 @@ impl Core {
             });
         }
         Ok(())
-    }
-
-    /// Sends a request to the spawner, which is started if there is none.
-    pub(super) fn ask_spawner(&mut self, request: &Request, passed: Vec<Passed>) -> Result<(), ChannelError> {
-        if self.spawner.is_none() {
-            let started = SpawnerLink::start(&mut self.reactor, &self.executables.spawner);
-            self.spawner = Some(started.map_err(ChannelError::Io)?);
-        }
-        match &mut self.spawner {
-            Some(spawner) => spawner.send(request, passed),
-            None => Err(ChannelError::Closed),
-        }
     }
 
     pub(super) fn hear_spawner(&mut self, event: Event) {

@@ -6,12 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use crate::model::signal::Signal;
-use crate::protocol::spawner::{Answer, Request};
+use crate::model::time::Moment;
+use crate::protocol::spawner::{Answer, Job, Request, Ticket};
 use crate::system::clone::{Parent, Side, clone, leave};
 use crate::system::{credentials, execute, process, socket, stdio};
 use crate::worker::channel::{ChannelError, Passed, Received};
 use crate::worker::confine::CHANNEL;
 
+use super::clones::Purpose;
+use super::core::Core;
 use super::reactor::{Link, Reactor, Source};
 
 pub struct SpawnerLink {
@@ -79,4 +82,38 @@ fn become_spawner(executable: &Rc<OwnedFd>, channel: OwnedFd) -> io::Result<Infa
     stdio::place(vec![(stdio::null(false)?, 0), (stdio::null(true)?, 1), (error_output, 2), (channel, CHANNEL)])?;
     stdio::close_on_exec_from(CHANNEL + 1, &executable)?;
     execute::descriptor(&executable, &[c"taskmaster-spawner".to_owned()], &[]).map_err(io::Error::from)
+}
+
+impl Core {
+    /// Has the spawner make a clone for this job, which gets these descriptors, in no control group of its own.
+    pub(super) fn ask_for_clone(
+        &mut self,
+        purpose: Purpose,
+        job: Job,
+        descriptors: Vec<Passed>,
+        now: Moment,
+    ) -> Result<Ticket, ChannelError> {
+        let (ticket, report) =
+            self.clones.announce(&mut self.reactor, purpose, false, now).map_err(ChannelError::Io)?;
+        let passed = std::iter::once(Rc::new(report)).chain(descriptors).collect();
+        match self.ask_spawner(&Request { ticket, cgroup: false, job }, passed) {
+            Ok(()) => Ok(ticket),
+            Err(error) => {
+                self.clones.retract(&mut self.reactor, ticket);
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a request to the spawner, which is started if there is none.
+    pub(super) fn ask_spawner(&mut self, request: &Request, passed: Vec<Passed>) -> Result<(), ChannelError> {
+        if self.spawner.is_none() {
+            let started = SpawnerLink::start(&mut self.reactor, &self.executables.spawner);
+            self.spawner = Some(started.map_err(ChannelError::Io)?);
+        }
+        match &mut self.spawner {
+            Some(spawner) => spawner.send(request, passed),
+            None => Err(ChannelError::Closed),
+        }
+    }
 }

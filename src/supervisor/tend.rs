@@ -11,7 +11,7 @@ use crate::model::signal::Signal;
 use crate::model::time::Moment;
 use crate::protocol::logger::ToLogger;
 use crate::protocol::notifier::ToNotifier;
-use crate::protocol::spawner::{Bytes, Job, Request, SinkId, Ticket};
+use crate::protocol::spawner::{Bytes, Job, SinkId, Ticket};
 use crate::system::{clock, dial, process, socket, stdio};
 use crate::worker::channel::{ChannelError, Passed};
 use crate::worker::confine::CHANNEL;
@@ -128,16 +128,8 @@ impl Core {
             spec.inherited = self.own.env.iter().filter(|(name, _)| known(name)).cloned().collect();
             spec.inherited.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
         }
-        let (ticket, report) =
-            self.clones.announce(&mut self.reactor, Purpose::Worker(role), false, now).map_err(ChannelError::Io)?;
         passed.insert(0, executable);
-        passed.insert(0, Rc::new(report));
-        if let Err(error) =
-            self.ask_spawner(&Request { ticket, cgroup: false, job: Job::Start(Box::new(spec)) }, passed)
-        {
-            self.clones.retract(&mut self.reactor, ticket);
-            return Err(error);
-        }
+        let ticket = self.ask_for_clone(Purpose::Worker(role), Job::Start(Box::new(spec)), passed, now)?;
         self.workers.entry(role).or_default().started(ticket, link, now);
         match role {
             Role::Logger => self.equip_logger(),
@@ -390,13 +382,7 @@ impl Core {
 
     /// Has a clone of the spawner rotate or reopen a log file.
     pub(super) fn work_on_file(&mut self, sink: SinkId, (spec, open): Work) {
-        let announced = self.clones.announce(&mut self.reactor, Purpose::File(sink), false, clock::now());
-        let result = announced.map_err(ChannelError::Io).and_then(|(ticket, report)| {
-            let request = Request { ticket, cgroup: false, job: Job::Files(spec) };
-            self.ask_spawner(&request, vec![Rc::new(report), open])
-                .inspect_err(|_| self.clones.retract(&mut self.reactor, ticket))
-        });
-        if result.is_err() {
+        if self.ask_for_clone(Purpose::File(sink), Job::Files(spec), vec![open], clock::now()).is_err() {
             self.file_is_kept(sink);
         }
     }

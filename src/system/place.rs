@@ -2,7 +2,6 @@
 //! whatever lies there: it is judged on the open descriptor, and only the file that we write is ever renamed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -90,14 +89,14 @@ pub struct Ownership {
 /// A file that is open: which one it is, and what a new one in its place becomes.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
-    stat: FileStat,
+    pub(super) stat: FileStat,
 }
 
 impl Held {
     /// # Errors
     /// As fstat(2).
-    pub fn of(file: impl AsFd) -> io::Result<Self> {
-        Ok(Self { stat: fstat(file)? })
+    pub fn of(file: impl AsFd) -> nix::Result<Self> {
+        fstat(file).map(|stat| Self { stat })
     }
 
     /// Nothing of a file but who may read and write it: no set-id bits.
@@ -105,7 +104,8 @@ impl Held {
         Ownership { owner: Some(Uid(self.stat.st_uid)), group: Gid(self.stat.st_gid), mode: self.stat.st_mode & 0o777 }
     }
 
-    fn is(&self, other: &FileStat) -> bool {
+    /// Whether this is the same file.
+    pub(super) fn is(&self, other: &FileStat) -> bool {
         (self.stat.st_dev, self.stat.st_ino) == (other.st_dev, other.st_ino)
     }
 }

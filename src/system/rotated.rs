@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, futimens};
+use nix::sys::stat::{FileStat, Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::file::FileError;
-use super::place::Place;
+use super::place::{Held, Place};
 
 /// A rotated file that is to be compressed, and where to.
 pub struct ToPack {
@@ -155,14 +155,15 @@ impl Place {
     pub fn put(&self, keep: u32, packed: &Packed<'_>) -> Result<(), FileError> {
         let name = self.temporary();
         let fail = |errno| self.about(&name, FileError::errno(&self.path, errno));
-        let source = fstat(packed.source).map_err(fail)?;
+        let source = Held::of(packed.source).map_err(fail)?;
         let Some(n) = self.slot_of(keep, &source) else { return self.discard() };
+        let source = source.stat;
         if u64::try_from(source.st_size) != Ok(packed.bytes) {
             let words = "has changed while it was compressed";
             return Err(self.about(&self.plain(n), FileError::words(&self.path, words)));
         }
-        let target = fstat(packed.target).map_err(fail)?;
-        if !self.look(&name).is_some_and(|there| is_same(&there, &target)) {
+        let target = Held::of(packed.target).map_err(fail)?;
+        if !self.look(&name).is_some_and(|there| target.is(&there)) {
             return Err(self.about(&name, FileError::words(&self.path, "was replaced by somebody else")));
         }
         let times = [(source.st_atime, source.st_atime_nsec), (source.st_mtime, source.st_mtime_nsec)];
@@ -176,21 +177,17 @@ impl Place {
     /// # Errors
     /// As unlink(2).
     pub fn remove_packed(&self, keep: u32, packed: &Packed<'_>) -> Result<(), FileError> {
-        let stat = |file: &OwnedFd| fstat(file).map_err(|errno| FileError::errno(&self.path, errno));
-        let (source, target) = (stat(packed.source)?, stat(packed.target)?);
+        let fail = |errno| FileError::errno(&self.path, errno);
+        let (source, target) = (Held::of(packed.source).map_err(fail)?, Held::of(packed.target).map_err(fail)?);
         let Some(n) = self.slot_of(keep, &source) else { return Ok(()) };
-        let is_there = self.look(&self.packed(n)).is_some_and(|there| is_same(&there, &target));
+        let is_there = self.look(&self.packed(n)).is_some_and(|there| target.is(&there));
         if is_there { self.remove(&self.plain(n)) } else { Ok(()) }
     }
 
     /// In which slot an open file lies now.
-    fn slot_of(&self, keep: u32, file: &FileStat) -> Option<u32> {
-        (1..=keep).find(|n| self.look(&self.plain(*n)).is_some_and(|there| is_same(&there, file)))
+    fn slot_of(&self, keep: u32, file: &Held) -> Option<u32> {
+        (1..=keep).find(|n| self.look(&self.plain(*n)).is_some_and(|there| file.is(&there)))
     }
-}
-
-fn is_same(one: &FileStat, other: &FileStat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// Waits until what was written into a file, or changed in a directory, is on disk.
@@ -209,7 +206,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    use super::super::place::{Held, find_as_self};
+    use super::super::place::find_as_self;
     use super::*;
 
     struct Logs(tempfile::TempDir, Place);

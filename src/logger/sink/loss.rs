@@ -99,7 +99,7 @@ impl Loss {
     pub fn tell(&mut self, now: Moment) -> Option<Told> {
         match self.state {
             State::Better(since) if now >= since + WELL_FOR => self.end(),
-            _ => (self.untold > 0).then(|| Told::Losing(std::mem::take(&mut self.untold))),
+            _ => self.losing(),
         }
     }
 
@@ -108,8 +108,12 @@ impl Loss {
         match self.state {
             State::Better(_) => self.end(),
             State::Failing(_) if closed => self.end(),
-            _ => (self.untold > 0).then(|| Told::Losing(std::mem::take(&mut self.untold))),
+            _ => self.losing(),
         }
+    }
+
+    fn losing(&mut self) -> Option<Told> {
+        Some(std::mem::take(&mut self.untold)).filter(|bytes| *bytes > 0).map(Told::Losing)
     }
 
     fn end(&mut self) -> Option<Told> {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::model::time::Moment;
 use crate::protocol::spawner::SinkId;
 
-use super::sink::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::sink::next_pause;
 
 /// `bytes`: how many were compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,7 +201,7 @@ impl<F: Clone> Compression<F> {
             return false;
         }
         let known = self.failing.get(&work.sink);
-        let pause = known.map_or(FIRST_PAUSE, |known| (known.pause * 2).min(LONGEST_PAUSE));
+        let pause = next_pause(known.map(|known| known.pause));
         let told = known.is_some_and(|known| known.told);
         self.failing.insert(work.sink, Failing { until: Some(now + pause), pause, told: told || worth });
         worth && !told

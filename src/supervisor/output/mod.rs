@@ -214,8 +214,10 @@ impl Output {
     /// The losses whose end no other logger will tell, because their file is closed; with `all`, those of the open
     /// ones, too.
     pub fn losses_end(&mut self, all: bool) -> Vec<Loss> {
-        let open = |sink| self.sinks.contains_key(&sink) || self.outlets.kind(sink).is_some();
-        self.losses.end_all(|sink| all || !open(sink))
+        let mut losses = std::mem::take(&mut self.losses);
+        let ended = losses.end_all(|sink| all || !self.has(sink));
+        self.losses = losses;
+        ended
     }
 
     fn has(&self, sink: SinkId) -> bool {

@@ -19,9 +19,14 @@ const LOG_MODE: u32 = 0o640;
 
 /// The pauses between tries to rotate or compress a file that cannot be; and to open it anew, because its output may
 /// be lost meanwhile.
-pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE_TO_OPEN: Duration = Duration::from_secs(5);
+
+/// The pause after another failure in a row.
+pub fn next_pause(last: Option<Duration>) -> Duration {
+    last.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE))
+}
 
 /// One log file, whoever writes to it.
 pub struct Sink {
@@ -195,7 +200,7 @@ impl Sink {
 
     /// A rotation or reopening has failed. True if that is news.
     pub fn has_failed(&mut self, now: Moment) -> bool {
-        let pause = self.failing.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+        let pause = next_pause(self.failing.map(|(_, pause)| pause));
         self.failing.replace((now, pause)).is_none()
     }
 
