@@ -396,8 +396,8 @@ fn supervisors_terminal() {
     let mut daemon = Command::new(TASKMASTERD);
     daemon.arg("-c").arg(supervisor.config());
     let mut terminal = Terminal::start_sized(daemon, 24, 80);
-    terminal.wait_for("RUNNING");
     terminal.prompt();
+    supervisor.wait_for_state("sh", "RUNNING");
     terminal.line("attach sh");
     terminal.wait_for("attached to sh");
     terminal.line("echo hello $((1+2)); stty size");

@@ -118,47 +118,57 @@ fn readme() {
 }
 
 /// Runs in the machine, as the first and only job; each line that it prints is a fact that is looked for.
-const SCRIPT: &str = include_str!("data/installed.sh");
+const SCRIPT: &str = concat!(include_str!("data/facts.sh"), include_str!("data/installed.sh"));
+
+/// Asserts that a script has printed all of these.
+#[track_caller]
+fn assert_facts(machine: &Machine, said: &str, expected: &[&str]) {
+    let facts: Vec<&str> = said.lines().collect();
+    for fact in expected {
+        assert!(facts.contains(fact), "no {fact:?} in\n{said}\n{}", machine.console());
+    }
+}
 
 fn package() {
     let machine = Machine::new();
     machine.package("0.1.0-1", "first.deb");
     machine.package("0.1.0-2", "second.deb");
     let said = machine.run(SCRIPT);
-    let facts: Vec<&str> = said.lines().collect();
-    for fact in [
-        "installed: active enabled",
-        "first start: a note and no warning",
-        "member: sees web and may not stop it",
-        "accounts: taskmaster-log taskmaster-notify taskmaster-shell taskmaster",
-        "type: notify ready",
-        "status: no processes",
-        "helpers: taskmaster-log taskmaster-notify",
-        "check: valid",
-        "reload: applied, web RUNNING as nobody",
-        "status: 1 process: 1 running",
-        "group: /system.slice/taskmaster.service/",
-        "refused reload: failed with the faults, web goes on",
-        "mail: web crashed",
-        "hang: the watchdog restarted it",
-        "kill: restarted",
-        "old program: gone",
-        "upgrade: same supervisor, same program, told how",
-        "configuration: kept",
-        "restart: new supervisor",
-        "removal: stopped, nothing left",
-        "purge: no state",
-        "group's /var/log: active, events.log",
-        "purge: nothing at all",
-        "journal: Reloading",
-        "end",
-    ] {
-        assert!(facts.contains(&fact), "no {fact:?} in\n{said}\n{}", machine.console());
-    }
+    assert_facts(
+        &machine,
+        &said,
+        &[
+            "installed: active enabled",
+            "first start: a note and no warning",
+            "member: sees web and may not stop it",
+            "accounts: taskmaster-log taskmaster-notify taskmaster-shell taskmaster",
+            "type: notify ready",
+            "status: no processes",
+            "helpers: taskmaster-log taskmaster-notify",
+            "check: valid",
+            "reload: applied, web RUNNING as nobody",
+            "status: 1 process: 1 running",
+            "group: /system.slice/taskmaster.service/",
+            "refused reload: failed with the faults, web goes on",
+            "mail: web crashed",
+            "hang: the watchdog restarted it",
+            "kill: restarted",
+            "old program: gone",
+            "upgrade: same supervisor, same program, told how",
+            "configuration: kept",
+            "restart: new supervisor",
+            "removal: stopped, nothing left",
+            "purge: no state",
+            "group's /var/log: active, events.log",
+            "purge: nothing at all",
+            "journal: Reloading",
+            "end",
+        ],
+    );
 }
 
 /// As [`SCRIPT`], in a machine where OpenRC starts the service.
-const OPENRC_SCRIPT: &str = include_str!("data/openrc.sh");
+const OPENRC_SCRIPT: &str = concat!(include_str!("data/facts.sh"), include_str!("data/openrc.sh"));
 
 fn under_openrc() {
     let machine = Machine::new();
@@ -168,22 +178,23 @@ fn under_openrc() {
         machine.give(&entry.expect("an entry").path());
     }
     let said = machine.run_alone(OPENRC_SCRIPT);
-    let facts: Vec<&str> = said.lines().collect();
-    for fact in [
-        "start: 0, ready",
-        "status: 0",
-        "reload: 0, applied",
-        "faulty reload: 1, told, web goes on",
-        "faulty restart: 1, told, web goes on",
-        "killed: started again, status 0",
-        "restart: 0, a new one",
-        "left behind: status 64",
-        "stop: 0, nothing left",
-        "status: 3",
-        "second instance: 1, told",
-        "faulty start: 1, told",
-        "end",
-    ] {
-        assert!(facts.contains(&fact), "no {fact:?} in\n{said}\n{}", machine.console());
-    }
+    assert_facts(
+        &machine,
+        &said,
+        &[
+            "start: 0, ready",
+            "status: 0",
+            "reload: 0, applied",
+            "faulty reload: 1, told, web goes on",
+            "faulty restart: 1, told, web goes on",
+            "killed: started again, status 0",
+            "restart: 0, a new one",
+            "left behind: status 64",
+            "stop: 0, nothing left",
+            "status: 3",
+            "second instance: 1, told",
+            "faulty start: 1, told",
+            "end",
+        ],
+    );
 }

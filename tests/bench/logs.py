@@ -31,6 +31,8 @@ import sys
 import tempfile
 import time
 
+from place import Place
+
 LINE, LINES = 100, 2621
 BLOCK = LINE * LINES
 FILE_MAX, OLDER = 50_000_000, 2
@@ -103,26 +105,16 @@ def writer(directory, number, total):
     return [sys.executable, ME, "--write", go, told, str(total)]
 
 
-class Peer:
+class Peer(Place):
     """One way to get output into files, in a directory of its own."""
 
     name = None
     needs = ()
 
     def __init__(self, directory, count, total):
-        self.directory, self.count, self.total = directory, count, total
-        os.makedirs(directory)
+        super().__init__(directory)
+        self.count, self.total = count, total
         os.mkfifo(self.path("go"))
-
-    def path(self, *parts):
-        return os.path.join(self.directory, *parts)
-
-    def put(self, name, text, mode=0o644):
-        path = self.path(name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as file:
-            file.write(text)
-        os.chmod(path, mode)
 
     def writer(self, number):
         return writer(self.directory, number, self.total)

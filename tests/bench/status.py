@@ -23,28 +23,20 @@ import sys
 import tempfile
 import time
 
+from place import Place
+
 PATIENCE = 120
 
 
-class Peer:
+class Peer(Place):
     """A supervisor in a directory of its own."""
 
     name = needs = None
     most = 100_000
 
     def __init__(self, directory, count):
-        self.directory, self.count = directory, min(count, self.most)
-        os.makedirs(directory)
-
-    def path(self, *parts):
-        return os.path.join(self.directory, *parts)
-
-    def write(self, name, text, mode=0o644):
-        path = self.path(name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as file:
-            file.write(text)
-        os.chmod(path, mode)
+        super().__init__(directory)
+        self.count = min(count, self.most)
 
     def start(self):
         self.prepare()
@@ -79,7 +71,7 @@ class Taskmaster(Peer):
         user = 'user = "nobody"\n' if os.geteuid() == 0 else ""
         one = '[programs.p{}]\ncmd = "sleep 100000"\n' + user + 'starttime = 0\nstdout = "discard"\nstderr = "discard"\n'
         here = "".join(f'{key} = "{self.path(key)}"\n' for key in ("log_dir", "state_dir", "runtime_dir"))
-        self.write("taskmaster.toml", f"[supervisor]\n{here}" + "".join(one.format(n) for n in range(self.count)))
+        self.put("taskmaster.toml", f"[supervisor]\n{here}" + "".join(one.format(n) for n in range(self.count)))
 
     def command(self):
         return [os.path.join(self.binaries, "taskmasterd"), "--no-shell", "-c", self.path("taskmaster.toml")]
@@ -93,7 +85,7 @@ class Directories(Peer):
 
     def prepare(self):
         for n in range(self.count):
-            self.write(f"scan/p{n}/run", "#!/bin/sh\nexec sleep 100000\n", 0o755)
+            self.put(f"scan/p{n}/run", "#!/bin/sh\nexec sleep 100000\n", 0o755)
 
     def services(self):
         return [self.path("scan", f"p{n}") for n in range(self.count)]
@@ -156,7 +148,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://{socket}
 """
         one = "[program:p{}]\ncommand=sleep 100000\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
-        self.write("supervisord.conf", head + "".join(one.format(n) for n in range(self.count)))
+        self.put("supervisord.conf", head + "".join(one.format(n) for n in range(self.count)))
 
     def command(self):
         return ["supervisord", "-n", "-c", self.path("supervisord.conf")]

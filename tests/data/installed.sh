@@ -3,18 +3,8 @@
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 unit=taskmaster.service
 
-say() { printf '%s\n' "$*"; }
 property() { systemctl show --value --property="$1" "$unit"; }
 state() { taskmasterctl status --json "$@" | tr -d ' \n'; }
-# Looks until a command succeeds, for at most 30 seconds.
-until_true() {
-	for _ in $(seq 300); do
-		if "$@" >/dev/null 2>&1; then return 0; fi
-		sleep 0.1
-	done
-	echo "never: $*" >&2
-	return 1
-}
 is_status() { [ "$(property StatusText)" = "$1" ]; }
 pid_differs() { local now; now=$(property MainPID); [ "$now" != 0 ] && [ "$now" != "$1" ] && systemctl --quiet is-active "$unit"; }
 web_runs() { state web | grep -q '"state":"RUNNING"'; }

@@ -3,18 +3,8 @@
 # missing.
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
-say() { printf '%s\n' "$*"; }
 service() { rc-service taskmaster "$@" >/tmp/service 2>&1; code=$?; cat /tmp/service >&2; return $code; }
 told() { grep -q "$1" /tmp/service; }
-# Looks until a command succeeds, for at most 30 seconds.
-until_true() {
-	for _ in $(seq 300); do
-		if "$@" >/dev/null 2>&1; then return 0; fi
-		sleep 0.1
-	done
-	echo "never: $*" >&2
-	return 1
-}
 pid() { taskmasterctl pid 2>/dev/null; }
 web_is() { [ "$(taskmasterctl pid web)" = "$1" ]; }
 is_another() { local now; now=$(pid) && [ "$now" != "$1" ]; }
