@@ -245,14 +245,15 @@ impl Supervisor {
     #[track_caller]
     pub fn kill(&mut self) {
         // A spawner that stands still starts nothing between the look and the death.
-        eventually("the spawner stands still", || {
+        let spawner = eventually("the spawner stands still", || {
             let spawner = self.helper_now("spawner")?;
             proc::kill(spawner, libc::SIGSTOP);
-            (proc::stat(spawner).first()? == "T").then_some(())
+            (proc::stat(spawner).first()? == "T").then_some(spawner)
         });
         let below = proc::descendants(self.pid());
         self.signal(9);
         self.wait_for_end();
+        proc::kill(spawner, 9);
         eventually("no process is left", || below.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
     }
 
