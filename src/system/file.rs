@@ -10,6 +10,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid as NixGid, fchown};
 
+use super::directory;
 use super::way::{End, Rules, Way, kind};
 use crate::model::id::{Gid, Uid};
 
@@ -193,6 +194,26 @@ pub fn open_own(directory: impl AsFd, name: &str, flags: OFlag, own: Uid) -> io:
     Ok(file)
 }
 
+/// Opens a file of the user who runs us, for reading and appending, in a directory of its own, and makes both, for
+/// nobody else.
+///
+/// As root the directory must be in trusted hands, and the file a plain one of root's: who has lent root a HOME
+/// (`sudo -E`) could have put a link there.
+///
+/// # Errors
+/// As open(2) and mkdir(2), or why it is not root's.
+pub fn open_private(directory: &Path, name: &str, own: Uid) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if own.is_root() {
+        let directory =
+            directory::ensure(directory, 0o700, own).map_err(|error| io::Error::other(error.to_string()))?;
+        return open_own(directory, name, OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT, own);
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut options = std::fs::OpenOptions::new();
+    Ok(options.read(true).append(true).create(true).mode(0o600).open(directory.join(name))?.into())
+}
+
 /// Opens one of our own programs for execution: of root or of `owner`, not writable by others.
 ///
 /// # Errors
@@ -251,7 +272,6 @@ pub fn give(pipe: impl AsFd, uid: Uid, gid: Gid) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::directory;
 
     fn temporary() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");
