@@ -187,7 +187,7 @@ fn supervise(
     startup::kernel().map_err(refusal)?;
     credentials::set_umask(startup::UMASK).map_err(failed("umask"))?;
     let startup::Prepared { lock, state_dir, runtime_dir } = startup::prepare(&config, own).map_err(refusal)?;
-    let (rules, unknown) = authority::rules(&config.control, own);
+    let (rules, unknown) = authority::rules(&config.control, own, &workers);
     for words in unknown {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
     }
