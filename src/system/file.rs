@@ -264,9 +264,11 @@ pub fn lock(directory: impl AsFd, name: &str, own: Uid) -> io::Result<Option<nix
 /// Gives a pipe to a user, so that the program can open its own /dev/stdout.
 ///
 /// # Errors
-/// EPERM without the privilege.
+/// EPERM without the privilege, or when it is another's afterwards.
 pub fn give(pipe: impl AsFd, uid: Uid, gid: Gid) -> io::Result<()> {
-    Ok(fchown(pipe, Some(nix::unistd::Uid::from_raw(uid.0)), Some(NixGid::from_raw(gid.0)))?)
+    fchown(&pipe, Some(nix::unistd::Uid::from_raw(uid.0)), Some(NixGid::from_raw(gid.0)))?;
+    let stat = fstat(&pipe)?;
+    if (stat.st_uid, stat.st_gid) == (uid.0, gid.0) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 #[cfg(test)]
