@@ -216,12 +216,12 @@ fn supervise(
     let mut fleet = crate::policy::fleet::Fleet::default();
     let mut forgotten = None;
     if config.supervisor.remember {
-        match remember::load(&config.supervisor.state_dir, own) {
+        match remember::load(&state_dir, &config.supervisor.state_dir, own) {
             Ok(will) => fleet.will = will,
             Err(words) => forgotten = Some(words),
         }
     } else {
-        remember::forget(&config.supervisor.state_dir);
+        remember::forget(&state_dir);
     }
     // Across the shell's screen nobody else writes.
     let console = match &terminal {

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
-use nix::unistd::{Gid as NixGid, fchown};
+use nix::unistd::{Gid as NixGid, UnlinkatFlags, fchown, unlinkat};
 
 use super::directory;
 use super::way::{End, Rules, Way, kind};
@@ -56,24 +56,36 @@ pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
 }
 
-/// Puts a file in place of what has this name, as a whole: a reader finds the old or the new one. Nobody but
-/// its owner can read it. Not synced.
+/// Puts a file in place of what has this name in a directory of our own, as a whole: a reader finds the old or the new
+/// one. Nobody but its owner can read it. Not synced.
 ///
 /// # Errors
 /// As open(2), write(2), rename(2).
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(directory: impl AsFd, name: &str, content: &[u8]) -> io::Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    let temporary = format!("{name}.new");
     // A left-over of a write that was cut off.
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let placed = file.write_all(content).and_then(|()| std::fs::rename(&temporary, path));
+    remove(&directory, &temporary)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(&directory, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let placed = std::fs::File::from(file)
+        .write_all(content)
+        .and_then(|()| Ok(renameat(&directory, temporary.as_str(), &directory, name)?));
     if placed.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = remove(&directory, &temporary);
     }
     placed
+}
+
+/// Removes what has this name in a directory of our own.
+///
+/// # Errors
+/// As unlink(2); a file that is not there is none.
+pub fn remove(directory: impl AsFd, name: &str) -> io::Result<()> {
+    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Opens a file with a secret, under the rules of [`read_trusted`]; and nobody but its owner may read it.
