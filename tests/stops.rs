@@ -50,27 +50,13 @@ fn wait_for_group(leader: i64, count: usize) -> Vec<i64> {
     eventually("its grandchildren run", || Some(group(leader)).filter(|pids| pids.len() >= count))
 }
 
-/// Waits until it blocks or ignores `signal`, as its script says: before that a signal ends it.
-fn wait_until_handled(pid: i64, signal: u32) {
-    eventually("its signals are set up", || {
-        let status = proc::status(pid);
-        let has = |name: &str| {
-            status
-                .get(name)
-                .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-                .is_some_and(|m| m >> (signal - 1) & 1 == 1)
-        };
-        (has("SigIgn") || has("SigCgt")).then_some(())
-    });
-}
-
 const STUBBORN: &str = "cmd = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 1000; done\"]";
 
 fn ignores_term() {
     let mut supervisor = one(&format!("{STUBBORN}\nstoptime = \"300ms\"\nstdout = \"discard\""));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     let stopped = supervisor.ctl(&["stop", "one"]);
     assert_eq!((stopped.code, stopped.stdout.as_str()), (0, "one: stopped\n"));
     assert!(!proc::is_alive(pid));
@@ -314,7 +300,7 @@ fn shutdown_order() {
     let mut supervisor = Supervisor::start(&[2, 3, 1].map(program).concat());
     supervisor.wait_until("all run", |all| all.len() == 6 && all.iter().all(|p| p["state"] == "RUNNING"));
     for process in supervisor.status() {
-        wait_until_handled(process["pid"].as_i64().expect("a pid"), 15);
+        proc::wait_until_handled(process["pid"].as_i64().expect("a pid"), 15);
     }
     assert_eq!(supervisor.stop(), 0);
     let events = supervisor.event_log();
@@ -337,7 +323,7 @@ fn second_term() {
     let mut supervisor = one(&format!("{STUBBORN}\nstoptime = 1000"));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     supervisor.signal(15);
     supervisor.wait_for_kind("one", "process.stopping");
     assert!(proc::is_alive(pid));
@@ -355,7 +341,7 @@ fn shutdown_timeout() {
     supervisor.launch();
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     assert_eq!(supervisor.stop(), 0);
     let told = supervisor.event_log().into_iter().filter(|event| event["kind"] == "supervisor.stopping");
     let words: Vec<String> = told.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect();
@@ -399,7 +385,7 @@ fn supervisor_killed() {
     supervisor.subdirectory("out", 0o777, "root");
     supervisor.launch();
     supervisor.wait_until("all run", |all| all.len() == 6 && all.iter().all(|p| p["state"] == "RUNNING"));
-    wait_until_handled(supervisor.pid_of("told"), 10);
+    proc::wait_until_handled(supervisor.pid_of("told"), 10);
     let below = proc::descendants(supervisor.pid());
     assert!(below.len() >= 9, "programs, spawner, logger, notifier: {below:?}");
     supervisor.kill_hard();
