@@ -1,6 +1,7 @@
 //! `attach`: real interactive programs through real pseudo-terminals, as a person types at them and leaves them.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
@@ -295,18 +296,25 @@ fn closed_window() {
 fn killed_logger() {
     let supervisor = start(&bash("sh"));
     let mut terminal = attach(&supervisor, &["sh"]);
-    terminal.line("echo before");
-    terminal.wait_for("\nbefore");
     let pid = supervisor.pid_of("sh");
     for count in 0..3 {
-        let old = logger(&supervisor);
+        terminal.line(&format!("echo before $(({count}+3))"));
+        terminal.wait_for(&format!("\nbefore {}", count + 3));
+        let (old, mark) = (logger(&supervisor), terminal.mark());
         proc::kill(old, 9);
         eventually("another logger runs", || (logger(&supervisor) != old).then_some(()));
+        let after = format!("\nafter {}", count + 7);
         eventually("it types again", || {
+            // What is typed into a lost connection is lost: once more, but not so often that it fills the screen.
             terminal.line(&format!("echo after $(({count}+7))"));
-            terminal.screen().contains(&format!("\nafter {}", count + 7)).then_some(())
+            let until = Instant::now() + Duration::from_secs(1);
+            std::iter::from_fn(|| {
+                (Instant::now() < until).then(|| std::thread::park_timeout(Duration::from_millis(10)))
+            })
+            .find_map(|()| terminal.screen().contains(&after).then_some(()))
         });
-        assert!(terminal.screen().contains("\nbefore"), "from the end of the file: {}", terminal.screen());
+        let shown = terminal.written_since(mark);
+        assert!(shown.contains(&format!("before {}", count + 3)), "from the end of the file: {shown}");
     }
     assert_eq!(supervisor.pid_of("sh"), pid, "its terminal was not hung up");
     detach(&mut terminal, "sh");
@@ -342,7 +350,7 @@ fn unread_input() {
     other.wait_for("\n42");
     let logger = logger(&supervisor);
     let before = proc::cpu_ticks(logger);
-    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    std::thread::park_timeout(Duration::from_millis(300));
     assert!(proc::cpu_ticks(logger) - before < 10, "the logger waits for it without working");
     detach(&mut deaf, "deaf");
     detach(&mut other, "sh");

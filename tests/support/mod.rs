@@ -21,7 +21,7 @@ use libtest_mimic::{Completion, Trial};
 pub use supervisor::{Ctl, Supervisor};
 
 /// Time enough for anything that should happen, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test needs of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

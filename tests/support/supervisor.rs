@@ -241,6 +241,21 @@ impl Supervisor {
         status.code().unwrap_or(-1)
     }
 
+    /// Kills it, and waits until nothing is left of it, also nothing that was just being started.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        // A spawner that stands still starts nothing between the look and the death.
+        eventually("the spawner stands still", || {
+            let spawner = self.helper_now("spawner")?;
+            proc::kill(spawner, libc::SIGSTOP);
+            (proc::stat(spawner).first()? == "T").then_some(())
+        });
+        let below = proc::descendants(self.pid());
+        self.signal(9);
+        self.wait_for_end();
+        eventually("no process is left", || below.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
+    }
+
     /// Ends it in order, and sees that nothing is left of it.
     #[track_caller]
     pub fn stop(&mut self) -> i32 {
