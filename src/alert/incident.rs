@@ -19,8 +19,9 @@ use super::members::{Members, Role};
 use super::notice::{End, Ended, Flaps, Output};
 use super::silence::Silences;
 use crate::model::event::{Event, Kind, Severity, wall_time};
+use crate::model::id::ChannelName;
 use crate::model::id::{ProcessId, ProgramName};
-use crate::model::notify::{ChannelName, Timing};
+use crate::model::notify::Timing;
 use crate::model::state::State;
 use crate::model::time::{Moment, WallTime};
 

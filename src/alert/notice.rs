@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::{Event, Severity, wall_time};
+use crate::model::id::ChannelName;
 use crate::model::id::ProgramName;
-use crate::model::notify::ChannelName;
 use crate::model::state::State;
 use crate::model::time::WallTime;
 

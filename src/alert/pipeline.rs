@@ -32,8 +32,9 @@ use super::notice::{Item, Output};
 use super::occurrence::{self, Occurrence};
 use super::rules::Verdict;
 use crate::model::event::{Event, Facts, Kind, Severity};
+use crate::model::id::ChannelName;
 use crate::model::id::{ProcessId, ProgramName};
-use crate::model::notify::{About, Channel, ChannelName, Transport};
+use crate::model::notify::{About, Channel, Transport};
 use crate::model::time::{Moment, WallTime};
 
 /// Incidents of one channel that are followed at once, and kinds of occurrences.

@@ -9,8 +9,9 @@ use super::simulation::{Simulation, about, email, name, rule, webhook};
 use crate::alert::notice::Purpose;
 use crate::model::event::Kind::{self, *};
 use crate::model::event::{Facts, Severity};
+use crate::model::id::ChannelName;
 use crate::model::id::ProcessId;
-use crate::model::notify::{ChannelName, RateLimit, Rule};
+use crate::model::notify::{RateLimit, Rule};
 use crate::model::state::State;
 
 const CRASH: [Kind; 2] = [ProcessCrashed, ProcessStarting];

@@ -9,7 +9,8 @@ use super::super::notice::{Item, Notice, Purpose};
 use super::super::queues::Queues;
 use super::*;
 use crate::model::event::{Event, Facts, Kind, Severity};
-use crate::model::notify::{ChannelName, SpoolLimits};
+use crate::model::id::ChannelName;
+use crate::model::notify::SpoolLimits;
 
 fn wall() -> WallTime {
     WallTime::from_millisecond(1_795_162_323_000).expect("in range")

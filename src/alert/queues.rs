@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::Entry;
 use super::queue::Queue;
-use crate::model::notify::{ChannelName, SpoolLimits};
+use crate::model::id::ChannelName;
+use crate::model::notify::SpoolLimits;
 
 /// How many buried messages are kept; beyond, the oldest go.
 pub const DEAD_MAX: usize = 200;

@@ -4,7 +4,8 @@
 use glob::Pattern;
 
 use crate::model::event::{Event, Kind, Severity};
-use crate::model::notify::{About, Channel, ChannelName, Rule, Transport};
+use crate::model::id::ChannelName;
+use crate::model::notify::{About, Channel, Rule, Transport};
 
 /// What the rules say about one event on one channel.
 #[derive(Clone, PartialEq, Eq, Debug)]

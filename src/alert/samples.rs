@@ -3,8 +3,8 @@
 
 use super::notice::{End, Ended, Item, Notice, Output, Purpose};
 use crate::model::event::{Event, Facts, Kind};
+use crate::model::id::ChannelName;
 use crate::model::id::ProgramName;
-use crate::model::notify::ChannelName;
 use crate::model::signal::Signal;
 use crate::model::state::State;
 use crate::model::time::WallTime;

@@ -10,9 +10,10 @@ use super::rules::Rules;
 use super::saved::Saved;
 use super::silence::Silences;
 use crate::model::event::{Event, Facts, Kind, Severity};
+use crate::model::id::ChannelName;
 use crate::model::id::ProgramName;
 use crate::model::notify::{
-    About, Alerts, Channel, ChannelName, Email, MailTransport, Rule, Timing, Transport, Webhook, WebhookFormat,
+    About, Alerts, Channel, Email, MailTransport, Rule, Timing, Transport, Webhook, WebhookFormat,
 };
 use crate::model::time::{Moment, WallTime};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::env_file::EnvFile;
 use super::fault::{Kind, Place, Sink};
-use super::notify::AlertTo;
+use super::notify::alert_to::AlertTo;
 use super::origins::Written;
 use super::table::shown;
 use super::{Control, Environment, Supervisor};

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::fault::Place;
-use super::table::Context;
+use super::fault::{self, Place};
 use crate::model::id::ProgramName;
 use crate::model::settings::Source;
 
@@ -46,14 +45,14 @@ impl Written {
         &mut self,
         prefix: &str,
         entries: &DeTable<'_>,
-        context: Context<'_>,
+        source: &fault::Source,
         tables: impl Fn(&str) -> bool + Copy,
     ) {
         for (key, value) in entries {
             let name = format!("{prefix}.{}", key.get_ref());
             match value.get_ref().as_table().filter(|_| tables(key.get_ref().as_ref())) {
-                Some(entries) => self.add_all(&name, entries, context, tables),
-                None => self.add(name.into(), context.place(key.span())),
+                Some(entries) => self.add_all(&name, entries, source, tables),
+                None => self.add(name.into(), source.place(key.span())),
             }
         }
     }

@@ -12,8 +12,8 @@ use super::check::{self, Placed};
 use super::fault::{Sink, Source};
 use super::origins::Written;
 use super::{Config, Environment};
+use crate::model::id::ChannelName;
 use crate::model::id::ProgramName;
-use crate::model::notify::ChannelName;
 use crate::model::program::Program;
 
 impl Config {

@@ -216,7 +216,7 @@ impl<'a> Table<'a> {
             let name = key.get_ref().as_ref();
             let Some(known) = self.known.iter().find(|known| **known == name) else { continue };
             match value.get_ref().as_table().filter(|_| tables(name)) {
-                Some(entries) => written.add_all(known, entries, self.context, tables),
+                Some(entries) => written.add_all(known, entries, self.context.source, tables),
                 None => written.add((*known).into(), self.context.place(key.span())),
             }
         }

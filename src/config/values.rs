@@ -192,6 +192,17 @@ pub fn limit(item: Item<'_>) -> Option<Limit> {
     Some(Limit { soft, hard })
 }
 
+/// In their order, each once.
+pub fn distinct<'v, T: Clone + PartialEq + 'v>(values: impl IntoIterator<Item = &'v T>) -> Vec<T> {
+    let mut list: Vec<T> = Vec::new();
+    for value in values {
+        if !list.contains(value) {
+            list.push(value.clone());
+        }
+    }
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::read_value as read;

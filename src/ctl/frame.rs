@@ -1,6 +1,7 @@
 //! One picture of `status --watch`: a line about all, the table, the last events, and what is wrong.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::io;
 use std::time::Instant;
@@ -8,10 +9,10 @@ use std::time::Instant;
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr;
 
-use super::live::View;
 use super::screen::{Paint, Screen};
 use super::show::{cut, table};
 use super::stream;
+use crate::model::event::Event;
 use crate::model::summary::Summary;
 use crate::protocol::control::Process;
 
@@ -21,6 +22,17 @@ pub const EVENTS_MAX: usize = 8;
 pub const AROUND: usize = 3;
 /// With fewer rows than this, events are left out.
 const ROWS_FOR_EVENTS: usize = 14;
+
+/// What is known, and when it was asked.
+pub struct View {
+    pub processes: Vec<Process>,
+    pub events: VecDeque<Event>,
+    /// Why this may be old.
+    pub trouble: Option<String>,
+    /// The first process that is shown.
+    pub top: usize,
+    pub asked: Instant,
+}
 
 /// Draws the whole screen at once.
 pub fn draw(view: &mut View, now: Instant, screen: &mut Screen, zone: &TimeZone) -> io::Result<()> {

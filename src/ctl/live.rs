@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, ClientError};
 use super::fault::Failure;
+use super::frame::{self, View};
 use super::screen::{Drawn, Screen};
 use super::session::Session;
-use super::{frame, zone};
-use crate::model::event::Event;
-use crate::protocol::control::{EventsCall, EventsReply, Method, Process, Refusal, StatusCall, StatusReply};
+use super::zone;
+use crate::protocol::control::{EventsCall, EventsReply, Method, Refusal, StatusCall, StatusReply};
 use crate::system::terminal::{Keys, Signalled, Signals, wait_for_any};
 
 /// Between two questions for the status.
@@ -69,17 +69,6 @@ impl Drop for WholeScreen {
         // A terminal that is gone needs nothing.
         let _ = io::stdout().write_all(LEAVE.as_bytes()).and_then(|()| io::stdout().flush());
     }
-}
-
-/// What is known, and when it was asked.
-pub(super) struct View {
-    pub processes: Vec<Process>,
-    pub events: VecDeque<Event>,
-    /// Why this may be old.
-    pub trouble: Option<String>,
-    /// The first process that is shown.
-    pub top: usize,
-    pub asked: Instant,
 }
 
 struct Live<'a> {

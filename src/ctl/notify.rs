@@ -15,7 +15,7 @@ use super::grid::{Heading, grid};
 use super::screen::{Paint, Screen};
 use super::session::{Session, pretty};
 use super::zone;
-use crate::model::notify::ChannelName;
+use crate::model::id::ChannelName;
 use crate::model::text::escaped;
 use crate::model::time::{WallTime, human, rfc3339_millis};
 use crate::protocol::alerting::{

@@ -11,10 +11,12 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::record::Record;
-use super::stream::LARGE_PIPE;
 use crate::protocol::spawner::SinkId;
 use crate::system::block::{self, Block};
 use crate::system::stdio;
+
+/// The pipe that others are looked at through is as large as any that a program may have made of its own.
+const LARGE_PIPE: i32 = 1 << 20;
 
 pub struct Hand {
     block: Block,

@@ -18,8 +18,6 @@ const PIPE: usize = 64 << 10;
 /// What is asked for when a program fills it. More would be slower: what lies in many pipes would not be in the
 /// processor's cache any more when it is read. And it would be memory that programs could fill.
 const ENLARGED: i32 = 256 << 10;
-/// The pipe that others are looked at through is as large as any that a program may have made of its own.
-pub const LARGE_PIPE: i32 = 1 << 20;
 /// The most that can lie in a pipe when it is drained.
 pub const PIPE_MAX: usize = 1 << 20;
 /// What a pipe of the usual size holds in any case: it can be full with less than it has bytes for.

@@ -8,8 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::ProgramName;
-use super::notify::ChannelName;
+use super::id::{ChannelName, ProgramName};
 use super::signal::Signal;
 use super::stage::Stage;
 use super::state::State;

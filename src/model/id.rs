@@ -1,5 +1,5 @@
 //! Names and numbers that identify things, each with a type of its own, so that one is never taken
-//! for the other: program names, processes (program and instance), users, groups, process numbers.
+//! for the other: program names, processes (program and instance), channels, users, groups, process numbers.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -224,6 +224,17 @@ impl fmt::Display for Account {
             Self::Name(name) => f.pad(name),
             Self::Id(id) => f.pad(&id.to_string()),
         }
+    }
+}
+
+/// The name of a channel as rules and commands write it: `email`, `syslog`, `webhooks.chat`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChannelName(pub String);
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 

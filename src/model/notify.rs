@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::Severity;
-use super::id::ProgramName;
+use super::id::{ChannelName, ProgramName};
 use super::syslog;
 
 /// `[notify]`.
@@ -56,17 +56,6 @@ pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 impl Default for SpoolLimits {
     fn default() -> Self {
         Self { max_messages: 1000, max_bytes: 64 << 20, max_age: Duration::from_secs(5 * 86_400) }
-    }
-}
-
-/// The name of a channel as rules and commands write it: `email`, `syslog`, `webhooks.chat`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ChannelName(pub String);
-
-impl fmt::Display for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
     }
 }
 

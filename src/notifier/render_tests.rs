@@ -8,7 +8,8 @@ use super::*;
 use crate::alert::notice::{Output, Purpose};
 use crate::alert::samples::{at, crash, notice, recovered};
 use crate::model::event::Severity;
-use crate::model::notify::{ChannelName, MailTransport, Timing};
+use crate::model::id::ChannelName;
+use crate::model::notify::{MailTransport, Timing};
 
 const NOW: Rendering = Rendering { without_output: false, sent_at: WallTime::UNIX_EPOCH };
 

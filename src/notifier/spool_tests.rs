@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::alert::notice::{Notice, Purpose};
 use crate::model::event::Severity;
-use crate::model::notify::ChannelName;
+use crate::model::id::ChannelName;
 use crate::model::time::WallTime;
 
 pub fn folder(path: &Path) -> Folder {

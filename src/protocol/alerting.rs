@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::notifier::{self, QueueReport, optional_time};
 pub use super::notifier::{MessageReport, Silence, TestResult};
-use crate::model::notify::{self, ChannelName, Health, SILENCE_TEXT_MAX};
+use crate::model::id::ChannelName;
+use crate::model::notify::{self, Health, SILENCE_TEXT_MAX};
 use crate::model::time::WallTime;
 
 /// The longest selector, reason of a silence or id, in bytes.

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::{Event, EventLogFormat, wall_time};
+use crate::model::id::ChannelName;
 use crate::model::id::{ProcessId, ProgramName};
-use crate::model::notify::{About, ChannelName, Health, Notify, SecretKind};
+use crate::model::notify::{About, Health, Notify, SecretKind};
 use crate::model::time::WallTime;
 
 /// Core → notifier.

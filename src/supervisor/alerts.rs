@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::config::SecretFile;
 use crate::model::event::{Facts, Kind};
+use crate::model::id::ChannelName;
 use crate::model::id::Uid;
-use crate::model::notify::{ChannelName, Health, MailTransport, Notify, Transport};
+use crate::model::notify::{Health, MailTransport, Notify, Transport};
 use crate::model::text::{cut, escaped};
 use crate::model::time::{Moment, human};
 use crate::protocol::alerting::{ChannelProblem, SPOOL as SPOOL_NAME};

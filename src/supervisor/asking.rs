@@ -270,7 +270,7 @@ fn shortened(mut answer: Answer) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::notify::ChannelName;
+    use crate::model::id::ChannelName;
     use crate::model::time::WallTime;
     use crate::protocol::notifier::{ChannelReport, QueueReport};
 

@@ -32,7 +32,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::notify::{ChannelName, Health};
+use crate::model::id::ChannelName;
+use crate::model::notify::Health;
 use crate::protocol::logger::{FromLogger, StreamId, ToLogger};
 use crate::protocol::notifier::{Configure, FromNotifier, ToNotifier};
 use crate::protocol::spawner::SinkId;

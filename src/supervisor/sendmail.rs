@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::model::exit::ExitStatus;
-use crate::model::notify::{ChannelName, Email, MailTransport, Transport};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Email, MailTransport, Transport};
 use crate::model::signal::Signal;
 use crate::model::time::{Moment, human};
 use crate::protocol::notifier::ToNotifier;

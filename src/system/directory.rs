@@ -3,7 +3,6 @@
 //! A path is walked component by component on descriptors (`way`), so that what was judged is what is used
 //! afterwards: nobody can swap a directory in between.
 
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod, fstat};
 
+pub use super::way::DirectoryError;
 use super::way::{Doubt, End, Rules, Way};
 use crate::model::id::Uid;
 
@@ -22,47 +22,6 @@ pub enum Walked {
     /// Others can, too; this is the first that makes it so. Nothing is open where the way has ended at a link
     /// of theirs.
     Others(Doubt, Option<OwnedFd>),
-}
-
-/// Why a directory cannot be used.
-#[derive(Debug)]
-pub struct DirectoryError {
-    pub path: PathBuf,
-    /// 0 where there is none.
-    pub errno: i32,
-    pub error: String,
-}
-
-impl DirectoryError {
-    pub(super) fn new(path: &Path, errno: Errno) -> Self {
-        let error = match errno {
-            Errno::ELOOP | Errno::ENOTDIR => "is not a directory, or is a symbolic link (name the real one)".to_owned(),
-            errno => errno.desc().to_owned(),
-        };
-        Self { path: path.to_owned(), errno: errno as i32, error }
-    }
-
-    pub(super) fn words(path: &Path, error: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), errno: 0, error: error.into() }
-    }
-
-    pub fn doubt(doubt: &Doubt) -> Self {
-        Self::words(&doubt.path, format!("{}, or choose another path", doubt.words()))
-    }
-
-    /// In the words for a key of the configuration that has this path.
-    pub fn of(&self, key: &str, path: &Path) -> String {
-        if self.path == path {
-            return format!("{key} {self}");
-        }
-        format!("{key} {}: {self}", crate::model::text::escaped(&path.to_string_lossy()))
-    }
-}
-
-impl fmt::Display for DirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", crate::model::text::escaped(&self.path.to_string_lossy()), self.error)
-    }
 }
 
 /// Walks to a directory.

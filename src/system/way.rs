@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, mkdirat};
 
-use super::directory::DirectoryError;
 use crate::model::id::Uid;
 use crate::model::text::escaped;
 
@@ -122,6 +121,47 @@ fn is_sticky(stat: &FileStat) -> bool {
 
 /// As the directory itself, not what a link leads to.
 const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub struct DirectoryError {
+    pub path: PathBuf,
+    /// 0 where there is none.
+    pub errno: i32,
+    pub error: String,
+}
+
+impl DirectoryError {
+    pub(super) fn new(path: &Path, errno: Errno) -> Self {
+        let error = match errno {
+            Errno::ELOOP | Errno::ENOTDIR => "is not a directory, or is a symbolic link (name the real one)".to_owned(),
+            errno => errno.desc().to_owned(),
+        };
+        Self { path: path.to_owned(), errno: errno as i32, error }
+    }
+
+    pub(super) fn words(path: &Path, error: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), errno: 0, error: error.into() }
+    }
+
+    pub fn doubt(doubt: &Doubt) -> Self {
+        Self::words(&doubt.path, format!("{}, or choose another path", doubt.words()))
+    }
+
+    /// In the words for a key of the configuration that has this path.
+    pub fn of(&self, key: &str, path: &Path) -> String {
+        if self.path == path {
+            return format!("{key} {self}");
+        }
+        format!("{key} {}: {self}", escaped(&path.to_string_lossy()))
+    }
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", escaped(&self.path.to_string_lossy()), self.error)
+    }
+}
 
 fn root() -> Result<(OwnedFd, FileStat), DirectoryError> {
     let fail = |errno| DirectoryError::new(Path::new("/"), errno);

@@ -9,6 +9,8 @@
 use super::super::table::{Item, shown};
 use super::super::values;
 
+/// The most entries of a list of addresses or channels, and of other lists for people.
+pub const LIST_MAX: usize = 100;
 /// RFC 5321 §4.5.3.1.
 const LOCAL_MAX: usize = 64;
 const ADDRESS_MAX: usize = 254;

@@ -7,7 +7,8 @@ use super::super::Files;
 use super::super::fault::{Kind, Place};
 use super::super::table::{Given, Item, Table, shown};
 use super::super::values;
-use super::{LIST_MAX, Made, address, place, rules, secret};
+use super::address::{self, LIST_MAX};
+use super::{Made, place, secret};
 use crate::model::notify::{Email, MailTls, MailTransport, OUTPUT_LINES_MAX, SecretKind, Smtp, Transport};
 
 /// Lines of output in a message when nothing is said, and at most.
@@ -140,7 +141,7 @@ fn recipients(item: Item<'_>) -> Option<Vec<String>> {
     if items.len() > LIST_MAX {
         return item.refuse(format!("`to` has at most {LIST_MAX} addresses"));
     }
-    Some(rules::distinct(&values::all(items, address::mailbox)?))
+    Some(values::distinct(&values::all(items, address::mailbox)?))
 }
 
 /// What says how a server is spoken to.

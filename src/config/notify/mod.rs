@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod alert_to;
 mod email;
 mod place;
 mod rules;
@@ -21,11 +22,12 @@ use super::fault::{Kind, Place};
 use super::table::{Given, Item, Table, shown};
 use super::{quantity, values};
 use crate::model::event::Severity;
+use crate::model::id::ChannelName;
 use crate::model::notify::{
-    Channel, ChannelName, Notify, SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX, SecretKind, SpoolLimits, Timing, Transport,
+    Channel, Notify, SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX, SecretKind, SpoolLimits, Timing, Transport,
 };
 
-pub use rules::{AlertTo, alert_to};
+pub use alert_to::{AlertTo, alert_to};
 pub use syslog::{facility, facility_name, tag};
 
 /// A file with a secret, which the configuration names and does not read.
@@ -47,9 +49,7 @@ pub struct Told<'a> {
     header: Place<'a>,
 }
 
-/// The most webhooks, rules, and entries of a list of addresses or channels.
 const WEBHOOKS_MAX: usize = 50;
-const LIST_MAX: usize = 100;
 /// All that the notifier is told in one message, in bytes.
 const TOTAL_MAX: usize = 8 << 20;
 

@@ -58,7 +58,7 @@ pub fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 /// One server, or several that are tried in turn: host, and port if it says one.
 pub fn servers(item: Item<'_>) -> Option<Vec<(String, Option<u16>)>> {
     let items = item.list().unwrap_or_else(|| vec![item]);
-    if items.is_empty() || items.len() > super::LIST_MAX {
+    if items.is_empty() || items.len() > super::address::LIST_MAX {
         return item.refuse_with("`server` names no server, or too many", "write \"smtp.example.com\"");
     }
     values::all(items, |item| {

@@ -1,4 +1,4 @@
-//! `[[notify.rules]]` and `alert_to`: which events go where.
+//! `[[notify.rules]]`: which events go where.
 #![forbid(unsafe_code)]
 
 use glob::Pattern;
@@ -7,9 +7,11 @@ use super::super::check;
 use super::super::fault::{self, Place, Sink};
 use super::super::table::{Given, Item, Table, shown};
 use super::super::{values, words};
-use super::{LIST_MAX, address};
+use super::address::LIST_MAX;
+use super::alert_to::unknown;
 use crate::model::event::{Kind, Severity};
-use crate::model::notify::{ChannelName, Notify, Rule};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Notify, Rule};
 
 const RULES_MAX: usize = 200;
 /// What email gets when there are no rules.
@@ -150,89 +152,7 @@ fn channels(item: Item<'_>, known: &[&str]) -> Option<Vec<ChannelName>> {
         let (message, help) = unknown(&text, known);
         item.refuse_with(message, help)
     })?;
-    Some(distinct(&names))
-}
-
-/// In their order, each once.
-pub fn distinct<'v, T: Clone + PartialEq + 'v>(values: impl IntoIterator<Item = &'v T>) -> Vec<T> {
-    let mut list: Vec<T> = Vec::new();
-    for value in values {
-        if !list.contains(value) {
-            list.push(value.clone());
-        }
-    }
-    list
-}
-
-/// What to say of a channel that is not there.
-fn unknown(text: &str, known: &[&str]) -> (String, String) {
-    let message = format!("there is no channel {}", shown(text));
-    if text.contains('@') {
-        return (message, "addresses stand in `to` of [notify.email], or in `alert_to` of a program".to_owned());
-    }
-    let webhook = known.iter().find(|name| name.strip_prefix("webhooks.") == Some(text)).copied();
-    let last = |name: &&str| name.rsplit_once('.').map_or(*name, |(_, last)| last).to_owned();
-    let lasts: Vec<String> = known.iter().map(last).collect();
-    let by_last = || {
-        let meant = words::meant(text, lasts.iter().map(String::as_str))?;
-        known.iter().zip(&lasts).find(|(_, last)| *last == meant).map(|(name, _)| *name)
-    };
-    let help = match webhook.or_else(|| words::meant(text, known.iter().copied())).or_else(by_last) {
-        Some(meant) => format!("did you mean \"{meant}\"?"),
-        None if text == "email" || text == SYSLOG => format!("write [notify.{text}] to have it"),
-        None if known.is_empty() => "there is none yet: write [notify.email]".to_owned(),
-        None => format!("there are {}", known.join(", ")),
-    };
-    (message, help)
-}
-
-/// Whom a program's alerts reach beside or instead of whom the rules say.
-#[derive(Clone)]
-pub struct AlertTo<'a> {
-    channels: Vec<(ChannelName, Place<'a>)>,
-    recipients: Vec<(String, Place<'a>)>,
-}
-
-/// Channels, and mail addresses: what has an `@` in it.
-pub fn alert_to(item: Item<'_>) -> Option<AlertTo<'_>> {
-    let items = item.list().unwrap_or_else(|| vec![item]);
-    if items.len() > LIST_MAX {
-        return item.refuse(format!("`alert_to` has at most {LIST_MAX} entries"));
-    }
-    let mut to = AlertTo { channels: Vec::new(), recipients: Vec::new() };
-    values::all(items, |item| {
-        let text = values::text(item)?;
-        if text.contains('@') {
-            to.recipients.push((address::mailbox(item)?, item.place));
-        } else {
-            to.channels.push((ChannelName(text), item.place));
-        }
-        Some(())
-    })?;
-    Some(to)
-}
-
-impl AlertTo<'_> {
-    /// Each once.
-    pub fn channels(&self) -> Vec<ChannelName> {
-        distinct(self.channels.iter().map(|(name, _)| name))
-    }
-
-    /// Each once.
-    pub fn recipients(&self) -> Vec<String> {
-        distinct(self.recipients.iter().map(|(address, _)| address))
-    }
-
-    pub fn judge(&self, known: &[&str], sink: &Sink) {
-        for (name, place) in self.channels.iter().filter(|(name, _)| !known.contains(&name.0.as_str())) {
-            let (message, help) = unknown(&name.0, known);
-            sink.report(*place, fault::Kind::Value, &message, Some(help));
-        }
-        if let Some((address, place)) = self.recipients.first().filter(|_| !known.contains(&"email")) {
-            let message = format!("{} cannot be told: there is no [notify.email]", shown(address));
-            sink.report(*place, fault::Kind::Value, &message, None);
-        }
-    }
+    Some(values::distinct(&names))
 }
 
 impl Placed<'_> {

@@ -4,10 +4,17 @@
 use serde_json::Value as Json;
 
 use super::document::{Block, string};
-use super::program::Kind;
 use super::scope::Reader;
 use super::values;
 use crate::model::settings::{HIDDEN, hidden, is_called_secret};
+
+/// What kind of section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Program,
+    Fcgi,
+    Listener,
+}
 
 /// Options of programs that are read elsewhere.
 const CARRIED: [&str; 27] = [

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Block, key, string};
-use super::dropped;
+use super::dropped::{self, Kind};
 use super::expand::{self, Known, open_names, written};
 use super::ini::{Ini, Section, strip};
 use super::logs::{self, Log, Target};
@@ -16,14 +16,6 @@ use super::scope::{Reader, Scope, Use};
 use super::{Surroundings, values, words};
 use crate::model::id::Account;
 use crate::model::program::NUMPROCS_MAX;
-
-/// What kind of section.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    Program,
-    Fcgi,
-    Listener,
-}
 
 /// A section with what others say of it.
 pub struct Member<'a> {

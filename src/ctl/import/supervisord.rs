@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::document::{self, Block, Line, string};
+use super::dropped::Kind;
 use super::expand::{CLOSE, Known, OPEN, closed, expand};
 use super::ini::{Ini, Section, strip};
-use super::program::{self, Kind, Member, Table, Whole};
+use super::program::{self, Member, Table, Whole};
 use super::report::{Fault, Place, Report};
 use super::scope::{Reader, Scope};
 use super::{Import, Surroundings, Texts, names, settings, values};

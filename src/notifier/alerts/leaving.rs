@@ -7,7 +7,8 @@ use super::{Alerts, Network, Now};
 use crate::alert::entry::Entry;
 use crate::alert::merge::merge;
 use crate::alert::queue::Settled;
-use crate::model::notify::{Channel, ChannelName, Transport};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Channel, Transport};
 
 impl<N: Network> Alerts<N> {
     /// Messages of channels that are gone.

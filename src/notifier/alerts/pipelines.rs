@@ -14,8 +14,9 @@ use crate::alert::rules::Rules;
 use crate::alert::saved::{Saved, Saving};
 use crate::alert::silence::{Silence, Silences};
 use crate::model::event::{Event, Severity};
+use crate::model::id::ChannelName;
 use crate::model::id::ProcessId;
-use crate::model::notify::{About, Channel, ChannelName, Transport};
+use crate::model::notify::{About, Channel, Transport};
 use crate::model::time::Moment;
 use crate::protocol::notifier::Configure;
 

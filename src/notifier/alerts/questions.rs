@@ -7,7 +7,8 @@ use crate::alert::notice::{Notice, Purpose};
 use crate::alert::outcome::Outcome;
 use crate::alert::silence;
 use crate::model::event::Severity;
-use crate::model::notify::{Channel, ChannelName, Transport};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Channel, Transport};
 use crate::model::text::{escaped, shortened};
 use crate::protocol::notifier::{
     Answer, ChannelReport, FromNotifier, MessageReport, Question, QueueReport, Silence, TestResult,

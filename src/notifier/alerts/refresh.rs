@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::alert::entry::Entry;
 use crate::alert::notice::{ITEMS_MAX, Item, Notice, Purpose};
 use crate::model::event::Severity;
-use crate::model::notify::{Channel, ChannelName, Transport, WebhookFormat};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Channel, Transport, WebhookFormat};
 
 use super::super::network::JobId;
 use super::sending::{Job, LIMIT};

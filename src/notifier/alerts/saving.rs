@@ -9,7 +9,7 @@ use super::pipelines::Pipelines;
 use super::{Alerts, Network, Now};
 use crate::alert::entry::Entry;
 use crate::alert::queue::{Queue, SavedFailure};
-use crate::model::notify::ChannelName;
+use crate::model::id::ChannelName;
 use crate::model::time::Moment;
 use crate::notifier::spool::STATE_MAX;
 

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use crate::model::notify::{ChannelName, SecretKind};
+use crate::model::id::ChannelName;
+use crate::model::notify::SecretKind;
 
 use super::super::network::Secret;
 use super::{Alerts, Network};

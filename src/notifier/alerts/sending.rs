@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::alert::entry::Entry;
 use crate::alert::outcome::{Class, Failure, Outcome};
-use crate::model::notify::{ChannelName, MailTransport};
+use crate::model::id::ChannelName;
+use crate::model::notify::MailTransport;
 use crate::model::time::Moment;
 use crate::protocol::notifier::FromNotifier;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::alert::queue::TELL_AFTER;
-use crate::model::notify::{ChannelName, Health};
+use crate::model::id::ChannelName;
+use crate::model::notify::Health;
 use crate::model::time::Moment;
 use crate::notifier::network::SyslogNews;
 use crate::protocol::notifier::{ChannelReport, FromNotifier};

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::event::Event;
-use crate::model::notify::{About, Channel, ChannelName};
+use crate::model::id::ChannelName;
+use crate::model::notify::{About, Channel};
 
 pub use runtime::{Gone, Network};
 pub use secret::{Secret, Secrets};

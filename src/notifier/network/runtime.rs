@@ -25,7 +25,8 @@ use super::syslog;
 use super::{JobId, Message, News, Order, failed};
 use crate::alert::outcome::{Class, Outcome};
 use crate::model::event::Severity;
-use crate::model::notify::{Channel, ChannelName, Syslog, Transport};
+use crate::model::id::ChannelName;
+use crate::model::notify::{Channel, Syslog, Transport};
 use crate::system::account;
 use crate::system::bell::Bell;
 

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use crate::model::authority::Verb;
-use crate::model::notify::ChannelName;
+use crate::model::id::ChannelName;
 use crate::policy::permission::{Peer, Target};
 use crate::policy::selector;
 use crate::protocol::alerting::{

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::dial::{CLOSED, Limits, Stream, cause};
+use super::stream::{CLOSED, Limits, Stream, cause};
 use super::tls::{self, Authorities};
 use crate::alert::outcome::{Class, Failure};
 use crate::model::notify::Server;

@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::dial::{self, Limits, Stream};
+use super::dial;
+use super::stream::{Limits, Stream};
 use super::tls::Authorities;
 use crate::alert::outcome::{Class, Failure};
 use crate::alert::syslog::{self as lines, Label, UDP_MAX};

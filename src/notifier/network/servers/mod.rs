@@ -9,6 +9,7 @@ mod limited;
 mod log;
 mod offers;
 mod smtp;
+mod stream;
 mod tls;
 mod webhook;
 
@@ -17,10 +18,10 @@ use super::secret::{Secret, Secrets};
 use crate::alert::outcome::{Class, Outcome};
 use crate::model::notify::{Channel, MailTransport, Transport};
 
-pub use dial::Limits;
 pub use dialogue::Tell;
 pub use log::Remote;
 use smtp::{Mail, Mailer};
+pub use stream::Limits;
 use webhook::Poster;
 
 /// How many names are looked up at once: each look-up waits in a thread of its own (getaddrinfo(3)).

@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Secret;
-use super::dial::{Limits, connect};
+use super::dial::connect;
 use super::dialogue::{Dialogue, Reply, Tell};
 use super::offers::Offers;
+use super::stream::Limits;
 use super::tls::Authorities;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::model::notify::{MailTls, Server, Smtp};

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::dial::{Limits, Stream, cause};
+use super::stream::{Limits, Stream, cause};
 use crate::alert::outcome::{Class, Failure};
 use crate::model::notify::Server;
 use crate::model::text;

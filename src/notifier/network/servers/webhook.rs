@@ -25,8 +25,9 @@ use crate::model::time::{WallTime, human};
 use crate::system::clock;
 
 use super::Secret;
-use super::dial::{Limits, Stream, connect};
+use super::dial::connect;
 use super::dialogue::Tell;
+use super::stream::{Limits, Stream};
 use super::tls::Authorities;
 
 /// From the name of the server to its answer, redirects included.

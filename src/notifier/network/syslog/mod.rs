@@ -23,7 +23,8 @@ use tokio::time::sleep;
 use crate::alert::outcome::{Class, Failure, Outcome};
 use crate::alert::syslog::Label;
 use crate::model::event::{Event, Facts, Kind, Severity};
-use crate::model::notify::{About, ChannelName, Syslog};
+use crate::model::id::ChannelName;
+use crate::model::notify::{About, Syslog};
 use crate::model::time::Moment;
 use crate::system::clock;
 
