@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         test("ten thousand crashes are few mails whose counts add up", SINK, flood),
         test("what happens together is told together", SINK, together),
+        test("the last words of the dead are told and not the first of who follows", HERE, last_words),
         test("nobody is told of what an administrator stops", HERE, stops),
         test("a program that is given up is told in worse words", HERE, given_up),
         test("alerts of a program go where it says or nowhere", SINK, own_recipients),
@@ -186,6 +187,30 @@ fn together() {
         mails[0].assert_says(crash["time"].as_str().expect("a time"));
     }
     assert_eq!(sink.count(), 1);
+    assert_eq!(supervisor.stop(), 0);
+}
+
+fn last_words() {
+    let receiver = Receiver::start();
+    // It is there again at once, and has more to say than is shown.
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do echo line $n >&2; done; \
+         trap 'echo this is why >&2; exit 3' USR1; while :; do sleep 0.05; done";
+    let program = with_script("web", script).replace("50ms", "0s");
+    let mut supervisor = start(FAST, &format!("{}{CRASHES}", webhook(&receiver)), &program);
+    let log = || supervisor.read("log/web.stderr.log");
+    for count in 1..=3 {
+        eventually("it has started", || (log().matches("line 25\n").count() == count).then_some(()));
+        supervisor.wait_for_execution("web");
+        let pid = supervisor.pid_of("web");
+        eventually("it heeds the signal", || {
+            let caught = u64::from_str_radix(&proc::status(pid)["SigCgt"], 16).expect("a mask");
+            (caught >> (libc::SIGUSR1 - 1) & 1 == 1).then_some(())
+        });
+        proc::kill(pid, libc::SIGUSR1);
+        let told = receiver.wait_for(count).pop().expect("one").json();
+        let output = told["items"][0]["output"].as_array().expect("lines").clone();
+        assert_eq!((output.len(), output.last()), (20, Some(&json!("this is why"))), "{told}");
+    }
     assert_eq!(supervisor.stop(), 0);
 }
 

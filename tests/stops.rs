@@ -67,6 +67,7 @@ fn ignores_term() {
     // Far less than the usual ten seconds.
     let waited = millis(&events[3]) - millis(&events[2]);
     assert!((280..9000).contains(&waited), "{waited} ms");
+    assert_eq!(events[3]["message"], "it did not end within 300ms of SIGTERM");
     assert_eq!(events[4]["signal"], "KILL");
     assert_eq!(supervisor.process("one")["last_exit"]["signal"], "KILL");
     assert_eq!(supervisor.stop(), 0);

@@ -64,7 +64,8 @@ impl Page {
 fn opening(page: &mut Page, notice: &Notice, sent_at: WallTime) {
     page.line(&format!("{}.", words::subject(notice)));
     if let [item] = notice.items.as_slice() {
-        page.line(&format!("At {}.", moment(item.event.time, sent_at)));
+        let ended = item.ended.as_ref().filter(|_| words::over(item).is_some());
+        page.line(&format!("At {}.", moment(ended.map_or(item.event.time, |ended| ended.at), sent_at)));
     } else {
         page.line(&format!("Written at {}.", moment(notice.made_at, sent_at)));
     }
@@ -89,12 +90,12 @@ fn overview(page: &mut Page, notice: &Notice) {
     let width = notice.items.iter().map(|item| words::name(item).chars().count()).max().unwrap_or(0);
     for item in &notice.items {
         let why = words::cause(&item.event).unwrap_or_else(|| item.event.kind.name().to_owned());
-        let how = match words::finished(item) {
+        let how = match words::over(item) {
             Some(how) => format!("{how} after {}", human(words::length(item))),
             None => why,
         };
         let since = match words::finished(item) {
-            Some(_) => String::new(),
+            Some(_) => words::since_then(item),
             None => format!(" since {}", rfc3339_millis(item.started_at)),
         };
         let still = if item.goes_on { "still: " } else { "" };
@@ -108,7 +109,8 @@ fn overview(page: &mut Page, notice: &Notice) {
 fn details(page: &mut Page, item: &Item, showing: &Showing, sent_at: WallTime) {
     let (event, facts) = (&item.event, &item.event.facts);
     page.line("");
-    page.line(&words::headline(item));
+    let heading = words::headline(item);
+    page.line(&if words::over(item).is_some() { format!("The last failure: {heading}") } else { heading });
     page.rows([
         ("program", item.program.as_ref().map(ToString::to_string)),
         ("group", item.group_name.as_deref().map(value)),
@@ -125,7 +127,7 @@ fn details(page: &mut Page, item: &Item, showing: &Showing, sent_at: WallTime) {
         ("now", now(item)),
         ("count", count(item)),
         ("flapping", item.flaps.as_ref().map(|_| words::flaps(item))),
-        ("processes", Some(&item.processes).filter(|all| all.len() > 1).map(|all| value(&all.join(", ")))),
+        ("processes", Some(&item.processes).filter(|all| all.len() > 1).map(|all| in_order(all))),
         ("over since", item.ended.as_ref().map(|ended| over(item, ended.at, sent_at))),
     ]);
     output(page, item, showing);
@@ -177,6 +179,13 @@ fn count(item: &Item) -> Option<String> {
     (item.count > 1).then(|| format!("{} since {since}{new}", words::times(item)))
 }
 
+/// `web:2, web:10`.
+fn in_order(processes: &[String]) -> String {
+    let mut all: Vec<&str> = processes.iter().map(String::as_str).collect();
+    all.sort_by_key(|name| (name.len(), *name));
+    value(&all.join(", "))
+}
+
 fn over(item: &Item, at: WallTime, sent_at: WallTime) -> String {
     format!("{}, after {}", moment(at, sent_at), human(words::length(item)))
 }
@@ -201,7 +210,7 @@ fn output(page: &mut Page, item: &Item, showing: &Showing) {
 
 fn commands(page: &mut Page, item: &Item) {
     let Some(program) = &item.program else { return };
-    if words::finished(item).is_some() {
+    if words::over(item).is_some() {
         return;
     }
     page.line("");
@@ -212,8 +221,10 @@ fn commands(page: &mut Page, item: &Item) {
         page.line("To start it again:");
         page.line(&format!("    taskmasterctl start {program}"));
     }
-    page.line("To hear no more of it for two hours:");
-    page.line(&format!("    taskmasterctl notify silence {program} 2h"));
+    if item.ended.is_none() {
+        page.line("To hear no more of it for two hours:");
+        page.line(&format!("    taskmasterctl notify silence {program} 2h"));
+    }
 }
 
 /// The process as a command takes it; only if it can be one of the program.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::alert::notice::Output;
+use crate::alert::notice::{End, Ended, Output};
 use crate::alert::samples::{at, crash, event, notice, recovered};
 use crate::model::event::Facts;
 use crate::model::stage::Stage;
@@ -105,9 +105,26 @@ fn a_test_has_a_text_of_its_own() {
 #[test]
 fn a_recovery_says_since_when_and_proposes_nothing() {
     let text = text(&notice(Purpose::Recovery, vec![recovered("web")]));
-    assert!(text.starts_with("web recovered on h1 after 12m (7 crashes).\n"), "{text}");
+    let head =
+        "web recovered on h1 after 12m (7 crashes).\nAt 2026-11-20T08:24:03.123Z.\n\nThe last failure: web crashed\n";
+    assert!(text.starts_with(head), "{text}");
     assert!(text.contains("  over since  2026-11-20T08:24:03.123Z, after 12m\n"), "{text}");
     assert!(!text.contains("To look closer"), "{text}");
+}
+
+#[test]
+fn what_was_stopped_before_anybody_was_told_is_told_as_a_failure_with_what_to_look_at() {
+    let ended = Some(Ended { at: at(5), how: End::Stopped });
+    let processes = ["web:0", "web:10", "web:2"].map(str::to_owned).to_vec();
+    let item = Item { ended, processes, ..crash("web") };
+    let text = text(&notice(Purpose::Problem, vec![item.clone()]));
+    let head = "web crashed on h1: signal SEGV (core dumped); it was stopped after 5s.\nAt 2026-11-20T08:12:03.123Z.\n";
+    assert!(text.starts_with(head), "{text}");
+    assert!(text.contains("\nweb crashed\n") && text.contains("    taskmasterctl tail web:0 stderr\n"), "{text}");
+    assert!(text.contains("  processes   web:0, web:2, web:10\n"), "{text}");
+    assert!(!text.contains("silence"), "{text}");
+    let both = body(&notice(Purpose::Problem, vec![item, crash("db")]), &Showing::nothing(), at(20));
+    assert!(both.contains("  web  signal SEGV (core dumped), 1 crash; it was stopped after 5s\n"), "{both}");
 }
 
 proptest! {

@@ -39,7 +39,7 @@ pub fn subject_of(purpose: Purpose, item: &Item, host: &str) -> String {
 
 fn about_one(purpose: Purpose, item: &Item, host: &str) -> String {
     let (name, many) = (name(item), times(item));
-    if let Some(how) = finished(item) {
+    if let Some(how) = over(item) {
         return format!("{name} {how} on {host} after {} ({many})", human(length(item)));
     }
     let why = cause(&item.event).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -50,7 +50,7 @@ fn about_one(purpose: Purpose, item: &Item, host: &str) -> String {
         }
         _ => {
             let often = if item.count > 1 { format!(", {many}") } else { String::new() };
-            format!("{} on {host}{why}{often}", headline(item))
+            format!("{} on {host}{why}{often}{}", headline(item), since_then(item))
         }
     }
 }
@@ -65,7 +65,7 @@ pub fn flaps(item: &Item) -> String {
 
 /// What is new comes first, then what goes on, then what is over.
 fn about_many(notice: &Notice, host: &str) -> String {
-    let (over, open): (Vec<&Item>, Vec<&Item>) = notice.items.iter().partition(|item| finished(item).is_some());
+    let (over, open): (Vec<&Item>, Vec<&Item>) = notice.items.iter().partition(|item| over(item).is_some());
     let all_programs = notice.items.iter().all(|item| item.program.is_some());
     let thing = if all_programs { "program" } else { "problem" };
     let more = usize::try_from(notice.more_items).unwrap_or(usize::MAX);
@@ -86,7 +86,13 @@ fn about_many(notice: &Notice, host: &str) -> String {
             let names = names(&still, more > 0);
             format!("Still failing: {} on {host} since {}: {names}", number(all(&still)), minute(since))
         }
-        _ => format!("{} failing on {host}: {}", number(all(&new)), names(&new, more > 0)),
+        _ => match new.as_slice() {
+            [one] if more == 0 => about_one(Purpose::Problem, one, host),
+            _ => {
+                let fail = if new.iter().all(|item| finished(item).is_some()) { "failed" } else { "failing" };
+                format!("{} {fail} on {host}: {}", number(all(&new)), names(&new, more > 0))
+            }
+        },
     };
     if !new.is_empty() && !still.is_empty() {
         text.push_str(&format!("; {} still failing", still.len()));
@@ -255,6 +261,18 @@ pub fn finished(item: &Item) -> Option<&'static str> {
         End::Removed => Some("was removed from the configuration"),
         End::Momentary => None,
     }
+}
+
+/// The same of an incident that somebody was told of. Of another one it is news that it failed, not that it is over.
+pub fn over(item: &Item) -> Option<&'static str> {
+    finished(item).filter(|_| item.new < item.count)
+}
+
+/// `; it was stopped after 3s`: how it ended, of what is told only now.
+pub fn since_then(item: &Item) -> String {
+    let is_said = item.event.kind == Kind::ProcessKilled && item.ended.as_ref().is_some_and(|e| e.how == End::Stopped);
+    let how = finished(item).filter(|_| !is_said && over(item).is_none());
+    how.map(|how| format!("; it {how} after {}", human(length(item)))).unwrap_or_default()
 }
 
 /// How long the incident took.

@@ -26,8 +26,36 @@ fn a_subject_says_what_where_and_why() {
 
 #[test]
 fn an_end_by_a_person_is_not_called_a_recovery() {
-    let stopped = Item { ended: Some(Ended { at: at(60), how: End::Stopped }), ..crash("web") };
+    let stopped = stopped("web");
     assert_eq!(subject(&notice(Purpose::Recovery, vec![stopped])), "web was stopped on h1 after 1m (1 crash)");
+}
+
+/// Told, and then stopped.
+fn stopped(name: &str) -> Item {
+    Item { new: 0, ended: Some(Ended { at: at(60), how: End::Stopped }), ..crash(name) }
+}
+
+#[test]
+fn what_is_over_before_anybody_was_told_is_told_as_what_it_was() {
+    let late = Item { new: 1, ..stopped("web") };
+    assert_eq!(
+        subject(&notice(Purpose::Problem, vec![late.clone()])),
+        "web crashed on h1: signal SEGV (core dumped); it was stopped after 1m"
+    );
+    let facts = Facts::message("it did not end within 10s of SIGTERM");
+    let killed = |name: &str| Item {
+        event: event(Kind::ProcessKilled, facts.clone()),
+        program: stopped(name).program,
+        ..late.clone()
+    };
+    assert_eq!(
+        subject(&notice(Purpose::Problem, vec![killed("db")])),
+        "db had to be killed on h1: it did not end within 10s of SIGTERM"
+    );
+    let both = notice(Purpose::Problem, vec![late.clone(), killed("db")]);
+    assert_eq!(subject(&both), "2 programs failed on h1: web, db");
+    let one_goes_on = notice(Purpose::Problem, vec![crash("api"), late.clone(), killed("db")]);
+    assert_eq!(subject(&one_goes_on), "3 programs failing on h1: api, web, db");
 }
 
 #[test]
@@ -48,11 +76,10 @@ fn a_digest_counts_all_and_names_the_first() {
     digest.more_items = 40;
     assert_eq!(subject(&digest), "44 programs failing on h1: web, db, cache, queue, …");
     let mixed = notice(Purpose::Problem, vec![crash("web"), recovered("db")]);
-    assert_eq!(subject(&mixed), "1 program failing on h1: web; db recovered");
+    assert_eq!(subject(&mixed), "web crashed on h1: signal SEGV (core dumped); db recovered");
     let all = notice(Purpose::Recovery, vec![recovered("web"), recovered("db")]);
     assert_eq!(subject(&all), "2 programs recovered on h1: web, db");
-    let stopped = Item { ended: Some(Ended { at: at(60), how: End::Stopped }), ..crash("web") };
-    let mixed = notice(Purpose::Recovery, vec![stopped, recovered("db")]);
+    let mixed = notice(Purpose::Recovery, vec![stopped("web"), recovered("db")]);
     assert_eq!(subject(&mixed), "2 programs no longer failing on h1: web, db");
 }
 
@@ -60,7 +87,7 @@ fn a_digest_counts_all_and_names_the_first() {
 fn a_digest_names_what_is_new_before_what_goes_on_and_says_since_when_that_is() {
     let old = |name: &str| Item { goes_on: true, count: 9, ..crash(name) };
     let mut told = notice(Purpose::Problem, vec![old("d1"), old("d2"), crash("new"), recovered("once")]);
-    assert_eq!(subject(&told), "1 program failing on h1: new; 2 still failing; once recovered");
+    assert_eq!(subject(&told), "new crashed on h1: signal SEGV (core dumped); 2 still failing; once recovered");
     told.items.remove(2);
     let still = "Still failing: 2 programs on h1 since 2026-11-20 08:12 UTC: d1, d2; once recovered";
     assert_eq!(subject(&told), still);

@@ -58,7 +58,7 @@ impl Logger {
             self.attached.by_tail.insert(tail, id);
             // What another logger has seen is in the file, and the end of that in memory.
             if resumed && let Some(tail) = self.tails.get(&tail) {
-                let bytes = tail.ring.last_bytes(RING_MAX);
+                let bytes = tail.ring.last_bytes(RING_MAX, 0);
                 let start = if bytes.len() < RING_MAX { 0 } else { cut::after_first_newline(&bytes).unwrap_or(0) };
                 console.feed(&bytes[start..]);
             }
@@ -280,7 +280,7 @@ impl Logger {
         }
         console.drawn().unwrap_or_else(|| {
             let tail = console.outputs.first().and_then(|tail| self.tails.get(tail));
-            let last = tail.map(|tail| tail.ring.last_bytes(LAST_BYTES)).unwrap_or_default();
+            let last = tail.map(|tail| tail.ring.last_bytes(LAST_BYTES, 0)).unwrap_or_default();
             [super::screen::RESET, b"\x1b[H\x1b[J", &last].concat()
         })
     }

@@ -124,10 +124,13 @@ impl Logger {
     }
 
     /// Remembers what was read, and shows it to those who follow.
-    pub(super) fn show(&mut self, id: StreamId, bytes: &[u8]) {
-        let Some(id) = self.streams.get(&id).map(|stream| stream.tail) else { return };
+    pub(super) fn show(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(id) = self.streams.get(&stream).map(|stream| stream.tail) else { return };
         self.show_viewers(id, bytes);
         let Some(tail) = self.tails.get_mut(&id) else { return };
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.began.get_or_insert(tail.ring.total());
+        }
         let seen = tail.feed(bytes, self.now);
         if tail.has_unseen() && !std::mem::replace(&mut tail.timed, true) {
             self.timers.insert((self.now + STILL, Timer::Unseen(id)));

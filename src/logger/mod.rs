@@ -302,6 +302,7 @@ impl Logger {
             ToLogger::Close { sink } => self.close_sink(sink)?,
             ToLogger::Stream { stream, tail, process, channel, sink, voice } => {
                 let pipe = only(descriptors, "Stream")?;
+                self.pump_earlier(tail)?;
                 let known = self.tails.entry(tail).or_default();
                 (known.process, known.channel) = (process, channel);
                 if self.hand.is_none() {
@@ -325,8 +326,8 @@ impl Logger {
             ToLogger::Tail { tails, lines, follow } => {
                 self.take_client(&tails, lines, follow, only(descriptors, "Tail")?)?;
             }
-            ToLogger::LastBytes { tail, bytes } => {
-                self.give_last_bytes(tail, bytes, only(descriptors, "LastBytes")?)?;
+            ToLogger::LastBytes { tail, bytes, before } => {
+                self.give_last_bytes(tail, bytes, before, only(descriptors, "LastBytes")?)?;
             }
             ToLogger::Console { console, process, outputs, input, resumed } => {
                 let input = match input {

@@ -14,6 +14,8 @@ pub struct Ring {
     bytes: VecDeque<u8>,
     /// Whether the first line may lack its beginning.
     cut: bool,
+    /// How many bytes have come in all.
+    total: u64,
 }
 
 impl Ring {
@@ -29,10 +31,22 @@ impl Ring {
         self.cut |= over > 0 || kept.len() < bytes.len();
         self.bytes.drain(..over.min(self.bytes.len()));
         self.bytes.extend(kept);
+        self.total += bytes.len() as u64;
     }
 
-    pub fn last_bytes(&self, count: usize) -> Vec<u8> {
-        self.bytes.iter().copied().skip(self.bytes.len().saturating_sub(count)).collect()
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many bytes have come since there were so many in all, as far as they are here.
+    pub fn since(&self, total: u64) -> usize {
+        usize::try_from(self.total.saturating_sub(total)).unwrap_or(usize::MAX).min(self.bytes.len())
+    }
+
+    /// The last `count` bytes, without the `newest` of them.
+    pub fn last_bytes(&self, count: usize, newest: usize) -> Vec<u8> {
+        let end = self.bytes.len().saturating_sub(newest);
+        self.bytes.range(end.saturating_sub(count)..end).copied().collect()
     }
 
     /// The last `lines` lines, without the `newest` bytes. An unfinished line counts as one; one whose

@@ -55,6 +55,8 @@ pub struct Stream {
     skipped: Option<usize>,
     /// Whether the pipe could be made larger, once that was tried.
     enlarged: Option<bool>,
+    /// How much had come to its tail before the first byte of this.
+    pub began: Option<u64>,
     /// How much is to be read before the stream counts as drained, when that is asked.
     pub to_drain: Option<usize>,
 }
@@ -88,6 +90,7 @@ impl Stream {
             mid_line: false,
             skipped: None,
             enlarged: None,
+            began: None,
             to_drain: None,
         }
     }

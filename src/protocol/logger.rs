@@ -106,9 +106,9 @@ pub enum ToLogger {
     Forget { tail: TailId },
     /// Serve this client from now on. Descriptor: its connection.
     Tail { tails: Vec<TailId>, lines: u32, follow: bool },
-    /// The last bytes of an output, for an alert. Descriptor: the write end of a pipe, non-blocking; the
-    /// bytes lie in it when the logger has closed it.
-    LastBytes { tail: TailId, bytes: u32 },
+    /// The last bytes of an output, for an alert; of those that came before this life had said anything, if one is
+    /// named. Descriptor: the write end of a pipe, non-blocking; the bytes lie in it when the logger has closed it.
+    LastBytes { tail: TailId, bytes: u32, before: Option<StreamId> },
     /// A process that can be attached to runs. Descriptor: where input for it goes, if it takes any; non-blocking.
     /// `resumed`: another logger has read what it wrote so far.
     Console { console: ConsoleId, process: String, outputs: Vec<TailId>, input: Option<Input>, resumed: bool },

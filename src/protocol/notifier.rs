@@ -71,10 +71,12 @@ pub enum FromNotifier {
     LogRecovered {
         missing: u64,
     },
-    /// The last lines of a process are wanted for a message.
+    /// The last lines of a process are wanted for a message: those that the life with this main process had to say,
+    /// and none of a later one.
     WantOutput {
         ticket: u64,
         process: ProcessId,
+        pid: Option<i32>,
     },
     /// A password was refused: perhaps its file has changed.
     WantSecrets,

@@ -164,7 +164,7 @@ impl Core {
                 let words = format!("the event log is written again; {missing} events are missing there");
                 self.record(Kind::NotifyRecovered, Facts::message(words));
             }
-            FromNotifier::WantOutput { ticket, process } => self.give_output(*ticket, process),
+            FromNotifier::WantOutput { ticket, process, pid } => self.give_output(*ticket, process, *pid),
             FromNotifier::WantSecrets => self.secrets_are_wanted(clock::now()),
             FromNotifier::Channel { channel, health, tell } => self.channel_is(channel, health, *tell),
             FromNotifier::Spool { failure } => self.spool_is(failure.clone()),

@@ -163,7 +163,7 @@ fn the_event_log_fails_and_recovers_in_turn() {
 fn a_ticket_is_not_used_again_before_its_wish_is_fulfilled() {
     use crate::model::id::{ProcessId, ProgramName};
     let process = ProcessId::new(&ProgramName::new("web").expect("a name"), 0);
-    let output = |ticket| FromNotifier::WantOutput { ticket, process: process.clone() };
+    let output = |ticket| FromNotifier::WantOutput { ticket, process: process.clone(), pid: None };
     let sendmail = |ticket| FromNotifier::WantSendmail {
         ticket,
         channel: ChannelName("email".to_owned()),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::model::id::ProcessId;
+use crate::model::id::{Pid, ProcessId};
 use crate::model::notify::OUTPUT_BYTES_MAX;
 use crate::model::program::ErrorOutput;
 use crate::model::time::Moment;
@@ -39,14 +39,15 @@ impl Rate {
 }
 
 impl Core {
-    /// The notifier wants the last lines of a process's standard error. Without a logger, or without such
+    /// The notifier wants the last lines of a process's standard error: of the life with this number, which is
+    /// often over, and whose successor may have much to say as soon as it starts. Without a logger, or without such
     /// an output, it is told that there are none.
-    pub(super) fn give_output(&mut self, ticket: u64, process: &ProcessId) {
-        let pipe = self.last_lines(process);
+    pub(super) fn give_output(&mut self, ticket: u64, process: &ProcessId, pid: Option<i32>) {
+        let pipe = self.last_lines(process, pid.map(Pid));
         self.tell_notifier(&ToNotifier::Output { ticket }, pipe.into_iter().map(Rc::new).collect());
     }
 
-    fn last_lines(&mut self, process: &ProcessId) -> Option<OwnedFd> {
+    fn last_lines(&mut self, process: &ProcessId, pid: Option<Pid>) -> Option<OwnedFd> {
         if !self.tail_rate.allows(A_SECOND, clock::now()) {
             return None;
         }
@@ -59,8 +60,11 @@ impl Core {
         let (read, write) = stdio::output_pipe().ok()?;
         stdio::set_nonblocking(&write, true).ok()?;
         let tail = self.output.tail(process, channel);
+        let runs = self.pids.get(process).copied();
+        let before = pid.and_then(|pid| self.output.life_after(tail, pid, runs));
         // One more than is shown: so the notifier sees whether there is more, and where a line begins.
-        self.tell_logger((ToLogger::LastBytes { tail, bytes: OUTPUT_BYTES_MAX + 1 }, vec![Rc::new(write)]));
+        let message = ToLogger::LastBytes { tail, bytes: OUTPUT_BYTES_MAX + 1, before };
+        self.tell_logger((message, vec![Rc::new(write)]));
         Some(read)
     }
 }

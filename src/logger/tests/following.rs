@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::logger::ring::RING_MAX;
 use crate::protocol::control::TailReply;
 use crate::protocol::frame::Decoder;
 use crate::protocol::varlink::Reply;
@@ -197,11 +198,38 @@ fn the_last_bytes_of_a_dead_process_are_given_though_nobody_has_read_them_yet() 
     let (read, write) = stdio::output_pipe().expect("a pipe");
     stdio::set_nonblocking(&write, true).expect("set");
     stdio::set_nonblocking(&read, false).expect("set");
-    core.send(&ToLogger::LastBytes { tail: TailId(1), bytes: 6 }, vec![write]);
+    core.send(&ToLogger::LastBytes { tail: TailId(1), bytes: 6, before: None }, vec![write]);
     assert_eq!(std::io::read_to_string(File::from(read)).expect("read"), "e\ntwo\n");
     // One that was never heard of has said nothing.
     let (read, write) = stdio::output_pipe().expect("a pipe");
     stdio::set_nonblocking(&read, false).expect("set");
-    core.send(&ToLogger::LastBytes { tail: TailId(77), bytes: 100 }, vec![write]);
+    core.send(&ToLogger::LastBytes { tail: TailId(77), bytes: 100, before: None }, vec![write]);
     assert_eq!(std::io::read_to_string(File::from(read)).expect("read"), "");
+}
+
+#[test]
+fn what_a_later_life_says_is_not_given_for_an_earlier_one() {
+    let mut core = Core::new(0, 0);
+    let last = |core: &mut Core, before: Option<u64>| {
+        let (read, write) = stdio::output_pipe().expect("a pipe");
+        stdio::set_nonblocking(&read, false).expect("set");
+        core.send(&ToLogger::LastBytes { tail: TailId(1), bytes: 9, before: before.map(StreamId) }, vec![write]);
+        std::io::read_to_string(File::from(read)).expect("read")
+    };
+    let mut first = core.stream(1, None);
+    // Nobody has read it when the next life begins.
+    first.write_all(b"why it died\n").expect("written");
+    drop(first);
+    let mut second = core.stream(101, None);
+    assert_eq!(last(&mut core, Some(101)), " it died\n", "the next one has said nothing");
+    second.write_all(b"hello, I am new here\n").expect("written");
+    assert_eq!(last(&mut core, None), "new here\n");
+    assert_eq!(last(&mut core, Some(101)), " it died\n");
+    // It says more than is remembered: then there is nothing left of the other.
+    for _ in 0..2 * (RING_MAX / 1000) {
+        second.write_all(&[b'x'; 1000]).expect("written");
+        core.drained();
+    }
+    assert_eq!(last(&mut core, Some(101)), "");
+    assert_eq!(last(&mut core, None), "xxxxxxxxx");
 }

@@ -255,7 +255,7 @@ impl<N: Network> Alerts<N> {
         for process in self.pipelines.event(event, about.as_deref(), now) {
             self.count += 1;
             if self.tails.want(self.count, &process, now.moment) {
-                self.told.push(FromNotifier::WantOutput { ticket: self.count, process });
+                self.told.push(FromNotifier::WantOutput { ticket: self.count, process, pid: event.facts.pid });
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::policy::backoff;
 
 use super::{Act, Halt, Launch, Life, Notice, Phase, REMAINS_PATIENCE, SHORT_LIFE};
 
+/// Why a process gets no time to end.
+const AT_ONCE: &str = "it was to end at once";
+
 /// One step in the making.
 pub(super) struct Step<'a> {
     pub life: &'a mut Life,
@@ -71,7 +74,7 @@ impl Step<'_> {
             }
             Phase::Starting(Launch::Executed) | Phase::Running if at_once => {
                 self.enter_stopping(Halt::Told { at: self.now });
-                self.kill_now();
+                self.kill_now(AT_ONCE.to_owned());
             }
             Phase::Starting(Launch::Executed) | Phase::Running => {
                 self.enter_stopping(Halt::Told { at: self.now });
@@ -84,7 +87,7 @@ impl Step<'_> {
                 self.forget_failures();
                 self.announce(Kind::ProcessStopped, from, |_| {});
             }
-            Phase::Stopping(Halt::Told { .. }) if at_once => self.kill_now(),
+            Phase::Stopping(Halt::Told { .. }) if at_once => self.kill_now(AT_ONCE.to_owned()),
             Phase::Stopping(_) => {}
         }
     }
@@ -96,11 +99,11 @@ impl Step<'_> {
         self.announce(Kind::ProcessStopping, from, |_| {});
     }
 
-    fn kill_now(&mut self) {
+    fn kill_now(&mut self, why: String) {
         let from = self.life.state();
         self.life.phase = Phase::Stopping(Halt::Killed { at: self.now, reported: false });
         self.acts.push(Act::Kill { scope: self.watch.kill_mode });
-        self.announce(Kind::ProcessKilled, from, |_| {});
+        self.announce(Kind::ProcessKilled, from, |notice| notice.message = Some(why));
     }
 
     pub fn cloned(&mut self) {
@@ -302,7 +305,10 @@ impl Step<'_> {
                 self.life.remains = None;
                 self.begin_again();
             }
-            Phase::Stopping(Halt::Told { .. }) => self.kill_now(),
+            Phase::Stopping(Halt::Told { .. }) => {
+                let (patience, signal) = (human(self.watch.stoptime), self.watch.stopsignal);
+                self.kill_now(format!("it did not end within {patience} of SIG{signal}"));
+            }
             Phase::Stopping(Halt::Killed { reported, .. }) => {
                 self.life.phase = Phase::Stopping(Halt::Killed { at: self.now, reported: true });
                 self.acts.push(Act::Kill { scope: self.watch.kill_mode });

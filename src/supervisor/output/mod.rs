@@ -49,6 +49,8 @@ struct Stream {
     sink: Option<SinkId>,
     /// How its lines are said, if its sink is an outlet.
     voice: Option<Voice>,
+    /// Of the main process.
+    pid: Option<Pid>,
 }
 
 /// One output of a process that is about to start.
@@ -244,6 +246,7 @@ impl Output {
             // A reload between request and execution may have closed it; then the bytes feed the tail.
             sink: planned.sink.filter(|sink| self.sinks.contains_key(sink) || voice.is_some()),
             voice,
+            pid,
         };
         let mut messages = vec![stream_message(stream, &known)];
         self.streams.insert(stream, known);
@@ -265,6 +268,17 @@ impl Output {
         let tail = TailId(self.number());
         self.tails.insert(key, tail);
         tail
+    }
+
+    /// The life that followed the one with this main process, if it writes to this output: the next one, while
+    /// the pipe of that life is open, else the one that runs.
+    pub fn life_after(&self, tail: TailId, pid: Pid, runs: Option<Pid>) -> Option<StreamId> {
+        let mut lives = self.streams.iter().filter(|(_, known)| known.tail == tail);
+        if lives.by_ref().any(|(_, known)| known.pid == Some(pid)) {
+            return lives.next().map(|(stream, _)| *stream);
+        }
+        let is_it = |known: &Stream| known.tail == tail && known.pid.is_some() && known.pid == runs;
+        self.streams.iter().find(|(_, known)| is_it(known)).map(|(stream, _)| *stream)
     }
 
     /// The logger has read a pipe to its end.
