@@ -248,7 +248,7 @@ fn fair() {
     }
     late.sort_unstable();
     let (median, worst) = (late[WORDS / 2], late[WORDS - 1]);
-    assert!(median < Duration::from_millis(500) && worst < Duration::from_secs(2), "{median:?}, at worst {worst:?}");
+    assert!(median < Duration::from_millis(500) && worst < Duration::from_secs(5), "{median:?}, at worst {worst:?}");
     for name in ["plain", "changed-0", "changed-1"] {
         let path = supervisor.path(&format!("log/{name}.stdout.log"));
         eventually("each of the others has its turn, too", || {

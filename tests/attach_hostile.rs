@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -178,7 +177,14 @@ fn cut_off() {
     let supervisor = start(&text);
     let mut idle = attach(&supervisor, &json!({ "process": "flood" }));
     assert_eq!(idle.reply["parameters"]["terminal"], false, "{}", idle.reply);
-    std::thread::park_timeout(Duration::from_millis(500));
+    let flood = format!("/proc/{}/io", supervisor.pid_of("flood"));
+    let written = || {
+        let counts = std::fs::read_to_string(&flood).expect("the kernel tells it");
+        counts.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse::<u64>().ok()).expect("a number")
+    };
+    // More than any pipe or queue on the way holds.
+    let attached = written();
+    eventually("64 MiB were written", || (written() > attached + (64 << 20)).then_some(()));
     assert!(idle.end().starts_with("ctoo slow"));
     assert_eq!(supervisor.state("flood"), "RUNNING");
 }

@@ -475,4 +475,16 @@ fn workers() {
         checked.stderr.contains("[[control.allow]]: user 64711 is kept for Taskmaster's own notifier"),
         "{checked:?}"
     );
+    // By a group that is its own: then others of that group may, and it may not.
+    let mut supervisor = supervisor;
+    let group = "groups = [64711, 54399]";
+    supervisor.configure(&config(&rule(group, "[\"*\"]", "[\"status\"]")));
+    supervisor.launch();
+    let notifier = supervisor.helper("notifier");
+    let uid = proc::ids(notifier, "Uid")[0];
+    let refused = Who { uid, gid: 54399, groups: vec![64711] }.ctl(&supervisor, &["status"]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("it is one of Taskmaster's workers"), "{refused:?}");
+    let other = Who { uid: ALICE, gid: 54399, groups: vec![] }.ctl(&supervisor, &["version"]);
+    assert_eq!(other.code, 0, "{other:?}");
 }

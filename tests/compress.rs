@@ -154,15 +154,6 @@ fn compressed() {
     );
 }
 
-/// A worker of a supervisor, or its spawner.
-fn helper(supervisor: i64, name: &str) -> Option<i64> {
-    let is = |pid: &i64| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(name) && proc::is_alive(*pid)
-    };
-    proc::children(supervisor).into_iter().find(is)
-}
-
 const KILLS: u64 = 24;
 
 /// The core, the logger and the spawner in turn, at any moment.
@@ -176,17 +167,14 @@ fn killed() {
         std::thread::park_timeout(Duration::from_millis(20 + n * 7919 % 150));
         match n % 3 {
             0 => {
-                let below = proc::descendants(supervisor.pid());
-                supervisor.signal(9);
-                supervisor.wait_for_end();
-                eventually("all have ended", || below.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
+                supervisor.kill();
                 for log in &logs {
                     lives(&everything(log));
                 }
                 supervisor.launch();
             }
-            1 => proc::kill(eventually("a logger", || helper(supervisor.pid(), "taskmaster-logger")), 9),
-            _ => proc::kill(eventually("a spawner", || helper(supervisor.pid(), "taskmaster-spawner")), 9),
+            1 => proc::kill(eventually("a logger", || proc::child_called(supervisor.pid(), "taskmaster-logger")), 9),
+            _ => proc::kill(eventually("a spawner", || proc::child_called(supervisor.pid(), "taskmaster-spawner")), 9),
         }
     }
     assert_eq!(supervisor.ctl(&["stop", "all"]).code, 0);

@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         test("a console may be a socket, and a killed logger doubles no line there", &[], socket),
         test("a reload brings a program to the console and away from it", &[], reloaded),
         test("a console may be a terminal nothing at all or closed", &[], places),
+        test("nothing that a program writes acts on a console that is a terminal", &[], on_a_terminal),
         test("a console of another user that cannot be opened is told with what to do", &[Need::Root], foreign),
         test("the screen of the shell is no console until the shell is left", &[], behind_the_shell),
     ]
@@ -213,6 +214,18 @@ fn places() {
     supervisor.launch_program(&closed, |_| {});
     ticks(&supervisor);
     assert_eq!((dropped(&supervisor), supervisor.stop()), (vec![], 0));
+}
+
+fn on_a_terminal() {
+    let script = "printf \"a\\033[2Jb\\033]52;c;QQ==\\007\\n\\tc\\n\"; exec sleep 1000";
+    let supervisor = Supervisor::prepare(&program("web", script, "stdout = \"console\""));
+    let mut command = Command::new(TASKMASTERD);
+    command.args(["--no-shell", "-c"]).arg(supervisor.config());
+    let terminal = Terminal::start(command);
+    terminal.wait_for("web | a\\x1b[2Jb\\x1b]52;c;QQ==\\x07");
+    eventually("a tab is no harm", || terminal.written_since(0).contains("web | \tc").then_some(()));
+    let written = terminal.written_since(0);
+    assert!(!written.contains('\x1b') && !written.contains('\x07'), "{written:?}");
 }
 
 fn foreign() {

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::support::look::{FAST, millis};
-use crate::support::{Need, Supervisor, eventually, proc, test, user};
+use crate::support::{Need, PATIENCE, Supervisor, eventually, measured, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -94,7 +94,10 @@ fn cannot_start() {
         for (index, delay) in [(2, 50), (5, 100)] {
             let waited = millis(&events[index + 1]) - millis(&events[index]);
             // An event is stamped a little after the moment from which the delay counts.
-            assert!((delay - 20..delay + 1000).contains(&waited), "{name}: {waited} ms instead of {delay}");
+            // How long beyond it is the machine's; that it is what was configured is told.
+            assert!(waited >= delay - 20, "{name}: {waited} ms instead of {delay}");
+            let told = events[index]["message"].to_string();
+            assert!(told.contains(&format!("in {delay}ms")), "{told}");
         }
         let fatal = events.last().expect("the last");
         assert!(told(&fatal["message"]) && fatal["severity"] == "crit", "{fatal}");
@@ -118,7 +121,7 @@ fn cannot_start() {
 
 fn exits_at_once() {
     let supervisor = Supervisor::start(&format!(
-        "[programs.short]\ncmd = [\"sh\", \"-c\", \"exit 5\"]\nstartretries = 3\n{FAST}\n{}",
+        "[programs.short]\ncmd = [\"sh\", \"-c\", \"exit 5\"]\nstarttime = 1000\nstartretries = 3\n{FAST}\n{}",
         user()
     ));
     supervisor.wait_for_state("short", "FATAL");
@@ -141,20 +144,26 @@ fn exits_at_once() {
 }
 
 fn default_backoff() {
+    measured("the pauses are of one second and of two", default_backoff_once);
+}
+
+/// `Err`: the pauses, in milliseconds.
+fn default_backoff_once() -> Result<(), String> {
     let supervisor =
         Supervisor::start(&format!("[programs.gone]\ncmd = \"/no/such/program\"\nstartretries = 2\n{}", user()));
-    supervisor.wait_for_state("gone", "BACKOFF");
-    let reason = supervisor.process("gone")["reason"].clone();
-    assert!(reason.as_str().is_some_and(|text| text.contains("retry 1 of 2 in 1s")), "{reason}");
     supervisor.wait_for_state("gone", "FATAL");
     supervisor.wait_for_kind("gone", "process.fatal");
     let events = supervisor.events_of("gone");
+    let told: Vec<&Value> =
+        events.iter().filter(|event| event["kind"] == "process.backoff").map(|event| &event["message"]).collect();
+    for (told, words) in told.iter().zip(["retry 1 of 2 in 1s", "retry 2 of 2 in 2s"]) {
+        assert!(told.as_str().is_some_and(|text| text.contains(words)), "{words}: {told}");
+    }
     let starts: Vec<i64> = events.iter().filter(|event| event["kind"] == "process.starting").map(millis).collect();
     let pauses: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(pauses.len(), 2);
-    for (pause, expected) in pauses.iter().zip([1000, 2000]) {
-        assert!((expected - 20..expected + 700).contains(pause), "{pauses:?}");
-    }
+    let is_so = |(pause, expected): (&i64, i64)| (expected - 20..expected + 700).contains(pause);
+    if pauses.iter().zip([1000, 2000]).all(is_so) { Ok(()) } else { Err(format!("{pauses:?}")) }
 }
 
 fn one_try() {
@@ -184,21 +193,23 @@ fn short_life() {
         "backoff = { initial = \"200ms\", step = 0 }",
         user()
     ));
-    let events = eventually("three lives", || {
-        Some(supervisor.events_of("flash")).filter(|events| numbers(events, "process.starting") >= 3)
+    // A life that the machine has made longer than a second is none of them.
+    let (events, pauses) = eventually("two short lives, and what followed", || {
+        let events = supervisor.events_of("flash");
+        let ends = events.iter().filter(|event| event["kind"] == "process.exited");
+        let starts = events.iter().filter(|event| event["kind"] == "process.starting").skip(1);
+        let short = ends.zip(starts).filter(|(end, _)| end["uptime_seconds"].as_f64().is_some_and(|lived| lived < 1.0));
+        let pauses: Vec<i64> = short.map(|(end, start)| millis(start) - millis(end)).collect();
+        (pauses.len() >= 2).then_some((events, pauses))
     });
-    let ends = events.iter().filter(|event| event["kind"] == "process.exited").map(millis);
-    let starts = events.iter().filter(|event| event["kind"] == "process.starting").skip(1).map(millis);
-    for (end, start) in ends.zip(starts) {
-        assert!(start - end >= 180, "{} ms after a short life", start - end);
-    }
+    assert!(pauses.iter().all(|pause| *pause >= 180), "{pauses:?} ms after a short life");
     assert_eq!(numbers(&events, "process.fatal"), 0);
 }
 
 fn restart_limit() {
     let supervisor = Supervisor::start(&format!(
         "[programs.mortal]\ncmd = \"sleep 1000\"\nstarttime = 0\n{}\n{}\n{}",
-        "restart_limit = { burst = 2, interval = \"1m\" }",
+        "restart_limit = { burst = 2, interval = \"1h\" }",
         "backoff = { initial = 0, step = 0 }",
         user()
     ));
@@ -291,7 +302,7 @@ fn hanging_logger() {
     proc::kill(logger, 19);
     let before = std::time::Instant::now();
     assert_eq!(supervisor.stop(), 0, "which also sees that nothing is left");
-    assert!(before.elapsed().as_secs() < 8, "{:?}", before.elapsed());
+    assert!(before.elapsed() < PATIENCE / 2, "{:?}", before.elapsed());
     let last = supervisor.event_log().last().map(|event| event["kind"].clone());
     assert_eq!(last, Some(json!("supervisor.stopped")));
 }

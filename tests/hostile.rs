@@ -82,7 +82,7 @@ fn many_selectors() {
         let before = Instant::now();
         let reply = supervisor.call(method, parameters);
         assert!(reply["error"] == answer || reply["parameters"].get(answer).is_some(), "{method}: {}", reply["error"]);
-        assert!(before.elapsed() < Duration::from_secs(1), "{method} took {:?}", before.elapsed());
+        assert!(before.elapsed() < Duration::from_secs(3), "{method} took {:?}", before.elapsed());
     }
 }
 

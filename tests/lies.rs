@@ -135,8 +135,8 @@ const PROGRAMS: &str = "[defaults]\n\
     cmd = [\"sh\", \"-c\", 'echo ran > @dir@/theirs/${program}; exec sleep 1000']\n\
     user = \"nobody\"\nstarttime = 0\nstartretries = 0\nautostart = false\nautorestart = \"never\"\n\
     workingdir = \"@dir@/theirs\"\numask = \"000\"\nlimits = { core = 0, nofile = 64 }\nnice = 5\nioprio = \"idle\"\n\
-    cpu_affinity = [0]\nmdwe = true\nstdout = \"@dir@/theirs/log\"\nstderr = \"discard\"\n\
-    [programs.plain]\n[programs.able]\ncapabilities = [\"CAP_NET_BIND_SERVICE\"]\n";
+    cpu_affinity = [0]\nmdwe = true\nstdout = \"@dir@/theirs/log\"\n\
+    [programs.plain]\nstderr = \"discard\"\n[programs.able]\nstderr = \"discard\"\ncapabilities = [\"CAP_NET_BIND_SERVICE\"]\n[programs.seen]\ntty = true\n";
 
 fn prepared() -> Supervisor {
     let supervisor = Supervisor::prepare(PROGRAMS);
@@ -249,7 +249,7 @@ const SET_MASK: Calls = Calls(libc::SYS_rt_sigprocmask, &[(1, false, 0)]);
 const JOIN_KEYRING: Calls = Calls(libc::SYS_keyctl, &[(0, true, 1)]);
 
 /// The same for a refusal and for a lie.
-const BOTH: [Case; 21] = [
+const BOTH: [Case; 25] = [
     ("the user", Calls::all(libc::SYS_setresuid), "plain", Some("user")),
     ("the user of one with capabilities", Calls::all(libc::SYS_setresuid), "able", Some("user")),
     ("the group", Calls::all(libc::SYS_setresgid), "plain", Some("groups")),
@@ -270,6 +270,10 @@ const BOTH: [Case; 21] = [
     ("disk access", Calls::all(libc::SYS_ioprio_set), "plain", Some("priority")),
     ("the keyring", JOIN_KEYRING, "plain", Some("keyring")),
     ("the death signal", DEATH_SIGNAL, "plain", Some("deathsig")),
+    ("the owner of the pipe", Calls::all(libc::SYS_fchown), "plain", Some("stdio")),
+    ("the owner of the terminal", Calls::all(libc::SYS_fchown), "seen", Some("tty")),
+    ("the mode of the terminal", Calls::all(libc::SYS_fchmod), "seen", Some("tty")),
+    ("the controlling terminal", Calls(libc::SYS_ioctl, &[(1, true, libc::TIOCSCTTY)]), "seen", Some("tty")),
     // The spawner itself, before it serves anybody.
     ("dumping", DUMPABLE, "plain", Some("spawner")),
 ];
@@ -312,7 +316,7 @@ fn pretended() {
 
 fn play(errno: Errno, more: &[Case]) {
     let stage = Stage::new();
-    let honest = |what| ["plain", "able"].iter().for_each(|name| stage.assert_runs(name, what));
+    let honest = |what| ["plain", "able", "seen"].iter().for_each(|name| stage.assert_runs(name, what));
     honest("before");
     for (what, calls, program, ends_at) in BOTH.iter().chain(more) {
         stage.set(LIE, Some(&calls.written(errno)));

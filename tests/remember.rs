@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         test("a reload keeps what is remembered and forgets what is not configured", &[], reloaded),
         test("without remember all starts as configured and nothing is written", &[], not_wanted),
         test("a file that makes no sense is refused in words", &[], hostile),
+        test("what is remembered stays in the directory that was judged", &[], given_away),
     ]
 }
 
@@ -127,6 +128,21 @@ fn not_wanted() {
     assert_eq!(supervisor.stop(), 0);
 }
 
+/// Whoever can put another directory in its place decides about nothing.
+fn given_away() {
+    let supervisor = Supervisor::start(&config(&[program("a", "")]));
+    settle(&supervisor);
+    let (state, moved, other) = (supervisor.path("state"), supervisor.path("moved"), supervisor.path("other"));
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join("by_hand"), "precious").expect("write");
+    std::fs::rename(&state, &moved).expect("moves");
+    std::os::unix::fs::symlink(&other, &state).expect("a link");
+    assert_eq!(supervisor.ctl(&["stop", "a"]).code, 0);
+    assert!(supervisor.read("moved/by_hand").contains("stopped a:0"));
+    assert_eq!(supervisor.read("other/by_hand"), "precious");
+    assert_eq!(std::fs::read_dir(&other).expect("a directory").count(), 1);
+}
+
 fn hostile() {
     let mut supervisor = Supervisor::prepare(&config(&[program("a", "")]));
     let write = |supervisor: &Supervisor, text: &str, mode: u32| {
@@ -160,7 +176,7 @@ fn hostile() {
     std::os::unix::fs::symlink("/etc/passwd", supervisor.path(FILE)).expect("a link");
     supervisor.launch();
     settle(&supervisor);
-    assert!(supervisor.read("console").contains("it is no regular file"));
+    assert!(supervisor.read("console").contains("is a symbolic link; remove it"));
     // What it cannot write it tells, and obeys all the same.
     assert_eq!(supervisor.ctl(&["stop", "a"]).code, 0);
     assert!(supervisor.read(FILE).contains("stopped a:0"));

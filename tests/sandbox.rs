@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -19,6 +20,7 @@ use crate::support::{Need, Supervisor, eventually, is_root, look, proc, test};
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         test("logger and notifier have a user of their own and nothing else", &[Need::Root], confinement),
+        test("a worker has the group of its account whatever number that has", &[Need::Root], group_of_the_account),
         test("the workers of an ordinary user are confined as well", &[], ordinary_user),
         test("a worker that is confined does its work", &[], work),
         test("what a notifier says of its channels is told once", &[], failing_channel),
@@ -119,6 +121,39 @@ fn confinement() {
     }
     let uids = pids.map(|pid| proc::ids(pid, "Uid")[0]);
     assert_ne!(uids[0], uids[1]);
+    assert_eq!(supervisor.stop(), 0);
+}
+
+/// The group with the number of a worker's uid can be anybody's: one that opens a socket or a device, for example.
+fn group_of_the_account() {
+    let mut supervisor = Supervisor::prepare(&sleeper());
+    let accounts = [
+        ("passwd", "taskmaster-log:x:64720:64721::/:/bin/false\ntaskmaster-notify:x:64722:0::/:/bin/false\n"),
+        ("group", "tm-test-others:x:64720:\n"),
+    ];
+    let mut script = String::new();
+    for (name, more) in accounts {
+        let text = std::fs::read_to_string(Path::new("/etc").join(name)).expect("a database");
+        let others = text.lines().filter(|line| !line.starts_with("taskmaster-"));
+        let text: String = others.flat_map(|line| [line, "\n"]).chain([more]).collect();
+        supervisor.file(name, &text, 0o644);
+        script.push_str(&format!("mount --bind {} /etc/{name} && ", supervisor.path(name).display()));
+    }
+    script.push_str(&format!("exec {TASKMASTERD} --no-shell -c {}", supervisor.config().display()));
+    supervisor.launch_with(|command| {
+        *command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        command.stdin(Stdio::null()).process_group(0);
+    });
+    supervisor.wait_for_state("one", "RUNNING");
+    let of = |name: &str| {
+        let pid = supervisor.helper(name);
+        eventually("it is confined", || (proc::status(pid)["Seccomp"] == "2").then_some(()));
+        (proc::ids(pid, "Uid"), proc::ids(pid, "Gid"), proc::status(pid)["Groups"].clone())
+    };
+    assert_eq!(of("logger"), (vec![64_720; 4], vec![64_721; 4], String::new()));
+    // One that is in root's group is no account for a worker.
+    assert_eq!(of("notifier"), (vec![64_711; 4], vec![64_711; 4], String::new()));
     assert_eq!(supervisor.stop(), 0);
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
@@ -113,6 +114,27 @@ fn another_prompt(terminal: &Terminal, key: &str) {
     terminal.wait_until("another prompt", |screen| prompts(screen) > before && screen.trim_end().ends_with(PROMPT));
 }
 
+fn last_line(screen: &str) -> &str {
+    screen.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim_end()
+}
+
+/// Presses Tab behind this line until something comes of it: names are asked of the supervisor, and one that does
+/// not answer within half a second has none.
+#[track_caller]
+fn complete(terminal: &Terminal, line: &str, is: impl Fn(&str) -> bool) {
+    terminal.wait_for_last(line);
+    let mut pressed = Instant::now();
+    terminal.keys("\t");
+    eventually("it is completed", || {
+        let screen = terminal.screen();
+        if !is(&screen) && last_line(&screen) == line && pressed.elapsed() > Duration::from_secs(2) {
+            pressed = Instant::now();
+            terminal.keys("\t");
+        }
+        is(&screen).then_some(())
+    });
+}
+
 /// The shell that a supervisor has started on its terminal.
 fn shell_of(supervisor: i64) -> Option<i64> {
     let is_shell = |pid: &i64| {
@@ -126,8 +148,7 @@ fn editing() {
     let mut on = open(&sleeper("one"));
     let terminal = &on.terminal;
     terminal.wait_for("NAME");
-    // In the table, or as an event that came after it.
-    terminal.wait_until("it runs", |screen| screen.contains("RUNNING") || screen.contains("one running"));
+    on.supervisor.wait_for_state("one", "RUNNING");
     // The cursor keys: a letter that was forgotten.
     terminal.keys("vrsion");
     terminal.wait_for_last("taskmaster> vrsion");
@@ -194,14 +215,14 @@ fn completion() {
         screen.lines().any(|line| line.split_whitespace().eq(["status", "start", "stop"]))
     });
     clear(terminal);
-    terminal.keys("restart be\t");
-    terminal.wait_for_last("taskmaster> restart beta");
-    terminal.keys("al\t");
-    terminal.wait_until("the names are listed", |screen| {
+    terminal.keys("restart be");
+    complete(terminal, "taskmaster> restart be", |screen| last_line(screen) == "taskmaster> restart beta");
+    terminal.keys("al");
+    complete(terminal, "taskmaster> restart beta al", |screen| {
         screen.lines().any(|line| line.split_whitespace().eq(["all", "alpha"]))
     });
-    terminal.keys("p\t");
-    terminal.wait_for_last("taskmaster> restart beta alpha");
+    terminal.keys("p");
+    complete(terminal, "taskmaster> restart beta alp", |screen| last_line(screen) == "taskmaster> restart beta alpha");
     clear(terminal);
     terminal.keys("signal US\t");
     terminal.wait_until("the signals are listed", |screen| {
@@ -476,16 +497,18 @@ fn killed_shell() {
     on.supervisor.wait_for_state("one", "RUNNING");
     let pid = on.supervisor.pid_of("one");
     let mut shell = on.shell().expect("a shell");
-    for round in 0..3 {
+    let spawner = proc::child_called(on.terminal.pid(), "taskmaster-spawner").expect("a spawner");
+    for _ in 0..3 {
         eventually("lines are edited", || (on.terminal.settings() != settings).then_some(()));
         on.terminal.keys("stop on");
         on.terminal.wait_for_last("taskmaster> stop on");
         let mark = on.terminal.mark();
+        // Until there is another shell, the terminal is as it was: none is started while the spawner stands still.
+        proc::kill(spawner, 19);
+        eventually("the spawner stands still", || (proc::stat(spawner).first()? == "T").then_some(()));
         proc::kill(shell, 9);
-        // The first comes back at once; the next after a pause, in which the terminal is as it was.
-        if round > 0 {
-            eventually("the terminal is as before", || (on.terminal.settings() == settings).then_some(()));
-        }
+        eventually("the terminal is as before", || (on.terminal.settings() == settings).then_some(()));
+        proc::kill(spawner, 18);
         shell = on.another_shell(shell);
         on.terminal.wait_for_written(mark, PROMPT);
     }
@@ -636,8 +659,9 @@ fn client() {
     terminal.keys(&LEFT.repeat(5));
     terminal.keys(&format!("e{ENTER}"));
     terminal.wait_for(&format!("pid {}", supervisor.pid()));
-    terminal.keys("stop o\t");
-    terminal.wait_for_last("taskmaster> stop one");
+    terminal.wait_for_last(PROMPT);
+    terminal.keys("stop o");
+    complete(&terminal, "taskmaster> stop o", |screen| last_line(screen) == "taskmaster> stop one");
     clear(&terminal);
     terminal.keys("stat");
     terminal.wait_for_last("taskmaster> stat");

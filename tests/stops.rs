@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::support::look::{Survivors, millis};
-use crate::support::{Need, Supervisor, eventually, proc, test};
+use crate::support::{Need, Supervisor, eventually, measured, proc, test};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -50,27 +50,13 @@ fn wait_for_group(leader: i64, count: usize) -> Vec<i64> {
     eventually("its grandchildren run", || Some(group(leader)).filter(|pids| pids.len() >= count))
 }
 
-/// Waits until it blocks or ignores `signal`, as its script says: before that a signal ends it.
-fn wait_until_handled(pid: i64, signal: u32) {
-    eventually("its signals are set up", || {
-        let status = proc::status(pid);
-        let has = |name: &str| {
-            status
-                .get(name)
-                .and_then(|mask| u64::from_str_radix(mask, 16).ok())
-                .is_some_and(|m| m >> (signal - 1) & 1 == 1)
-        };
-        (has("SigIgn") || has("SigCgt")).then_some(())
-    });
-}
-
 const STUBBORN: &str = "cmd = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 1000; done\"]";
 
 fn ignores_term() {
     let mut supervisor = one(&format!("{STUBBORN}\nstoptime = \"300ms\"\nstdout = \"discard\""));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     let stopped = supervisor.ctl(&["stop", "one"]);
     assert_eq!((stopped.code, stopped.stdout.as_str()), (0, "one: stopped\n"));
     assert!(!proc::is_alive(pid));
@@ -78,8 +64,9 @@ fn ignores_term() {
     let kinds = ["process.starting", "process.running", "process.stopping", "process.killed", "process.stopped"];
     assert_eq!(supervisor.kinds_of("one"), kinds);
     let events = supervisor.events_of("one");
+    // Far less than the usual ten seconds.
     let waited = millis(&events[3]) - millis(&events[2]);
-    assert!((280..1500).contains(&waited), "{waited} ms");
+    assert!((280..9000).contains(&waited), "{waited} ms");
     assert_eq!(events[3]["message"], "it did not end within 300ms of SIGTERM");
     assert_eq!(events[4]["signal"], "KILL");
     assert_eq!(supervisor.process("one")["last_exit"]["signal"], "KILL");
@@ -218,6 +205,11 @@ fn process_only() {
 
 fn held_output() {
     // In a session of its own, so that it is not of the group.
+    measured("the end of the program, and that of the supervisor, are not held up", held_output_once);
+}
+
+/// `Err`: how long it has taken.
+fn held_output_once() -> Result<(), String> {
     let mut supervisor =
         one("cmd = [\"sh\", \"-c\", \"setsid sleep 1000 & read x < @dir@/gate; exit 7\"]\nautorestart = \"never\"\n\
          # the FIFO is made before the start: see below\nautostart = false");
@@ -234,12 +226,13 @@ fn held_output() {
     let before = std::time::Instant::now();
     supervisor.open_gate("gate");
     supervisor.wait_for_state("one", "EXITED");
-    assert!(before.elapsed().as_millis() < 1000, "{:?}", before.elapsed());
+    let program = before.elapsed();
     assert_eq!(supervisor.process("one")["last_exit"]["code"], 7);
     let before = std::time::Instant::now();
     supervisor.signal(15);
     assert_eq!(supervisor.wait_for_end(), 0);
-    assert!(before.elapsed().as_millis() < 4000, "{:?}", before.elapsed());
+    let took = (program.as_millis(), before.elapsed().as_millis());
+    if took.0 < 1000 && took.1 < 4000 { Ok(()) } else { Err(format!("{took:?} ms")) }
 }
 
 fn stopped_while_starting() {
@@ -267,7 +260,7 @@ fn stopped_while_starting() {
 }
 
 fn stopped_in_backoff() {
-    let supervisor = one("cmd = \"/no/such/program\"");
+    let supervisor = one("cmd = \"/no/such/program\"\nbackoff = { initial = \"1000s\", max = \"1000s\" }");
     supervisor.wait_for_state("one", "BACKOFF");
     assert_eq!(supervisor.ctl(&["stop", "one"]).code, 0);
     assert_eq!(supervisor.state("one"), "STOPPED");
@@ -315,7 +308,7 @@ fn shutdown_order() {
     let mut supervisor = Supervisor::start(&[2, 3, 1].map(program).concat());
     supervisor.wait_until("all run", |all| all.len() == 6 && all.iter().all(|p| p["state"] == "RUNNING"));
     for process in supervisor.status() {
-        wait_until_handled(process["pid"].as_i64().expect("a pid"), 15);
+        proc::wait_until_handled(process["pid"].as_i64().expect("a pid"), 15);
     }
     assert_eq!(supervisor.stop(), 0);
     let events = supervisor.event_log();
@@ -338,7 +331,7 @@ fn second_term() {
     let mut supervisor = one(&format!("{STUBBORN}\nstoptime = 1000"));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     supervisor.signal(15);
     supervisor.wait_for_kind("one", "process.stopping");
     assert!(proc::is_alive(pid));
@@ -356,7 +349,7 @@ fn shutdown_timeout() {
     supervisor.launch();
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    wait_until_handled(pid, 15);
+    proc::wait_until_handled(pid, 15);
     assert_eq!(supervisor.stop(), 0);
     let told = supervisor.event_log().into_iter().filter(|event| event["kind"] == "supervisor.stopping");
     let words: Vec<String> = told.filter_map(|event| event["message"].as_str().map(str::to_owned)).collect();
@@ -400,7 +393,7 @@ fn supervisor_killed() {
     supervisor.subdirectory("out", 0o777, "root");
     supervisor.launch();
     supervisor.wait_until("all run", |all| all.len() == 6 && all.iter().all(|p| p["state"] == "RUNNING"));
-    wait_until_handled(supervisor.pid_of("told"), 10);
+    proc::wait_until_handled(supervisor.pid_of("told"), 10);
     let below = proc::descendants(supervisor.pid());
     assert!(below.len() >= 9, "programs, spawner, logger, notifier: {below:?}");
     supervisor.kill_hard();
@@ -422,17 +415,18 @@ fn kept() {
 fn stopped_meanwhile() {
     let user = if crate::support::is_root() { "user = \"nobody\"" } else { "" };
     let supervisor = Supervisor::start(&format!(
-        "[programs.one]\ncmd = [\"sh\", \"-c\", 'trap \"\" TERM; while :; do sleep 0.05; done']\nstarttime = 0\nstoptime = \"300ms\"\n{user}\n"
+        "[programs.one]\ncmd = [\"sh\", \"-c\", 'trap \"\" TERM; while :; do sleep 0.05; done']\nstarttime = 0\nstoptime = 1000\n{user}\n"
     ));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    eventually("TERM is ignored", || {
-        u64::from_str_radix(proc::status(pid).get("SigIgn")?, 16).ok().filter(|set| set & (1 << 14) != 0)
-    });
+    proc::wait_until_handled(pid, 15);
     std::thread::scope(|scope| {
         let restart = scope.spawn(|| supervisor.call("Restart", json!({ "selectors": ["one"] })));
         supervisor.wait_for_state("one", "STOPPING");
-        let stopped = supervisor.call("Stop", json!({ "selectors": ["one"] }));
+        let stop = scope.spawn(|| supervisor.call("Stop", json!({ "selectors": ["one"] })));
+        eventually("both orders are given", || (supervisor.process("one")["wanted"] == "down").then_some(()));
+        proc::kill(pid, 9);
+        let stopped = stop.join().expect("an answer");
         assert_eq!(stopped["parameters"]["results"][0]["outcome"], "stopped");
         // The call has a time limit of its own: a wait for ever would fail here.
         let restarted = restart.join().expect("an answer");

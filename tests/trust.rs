@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::support::account::Account;
 use crate::support::look::{reachable_in, taskmasterd};
-use crate::support::supervisor::{Ctl, TASKMASTERD};
+use crate::support::supervisor::{Ctl, TASKMASTERCTL, TASKMASTERD};
 use crate::support::terminal::Terminal;
 use crate::support::{Need, Supervisor, eventually, proc, test};
 
@@ -28,6 +28,7 @@ pub fn trials() -> Vec<Trial> {
         test("directories of our own that others can write are refused even when sticky", &[Need::Root], writable_own),
         test("what another left in our own directories is neither followed nor waited for", &[Need::Root], left_behind),
         test("a history of the shell that another made is not written", &[Need::Root], foreign_history),
+        test("a history of roots client in another users home is not written", &[Need::Root], lent_home),
         test("a socket in another users directory is refused", &[Need::Root], foreign_socket),
         test("a reload gives its rights to the socket and not to what took its name", &[Need::Root], swapped_socket),
         test("a log of roots program in another users directory is refused for that program", &[Need::Root], roots_log),
@@ -268,6 +269,33 @@ fn foreign_history() {
     scene.supervisor.ctl(&["shutdown"]);
     terminal.wait_for_end();
     assert_eq!(scene.supervisor.read("state/shell_history"), "", "nobody else reads what was typed");
+}
+
+/// Root has somebody else's HOME, as `sudo -E` gives it.
+fn lent_home() {
+    let mut scene = Scene::new("tm-test-home");
+    scene.attacked(
+        "mkdir -p @dir@/evil/plain/taskmaster @dir@/evil/link; ln -s @dir@/victim @dir@/evil/plain/taskmaster/history",
+    );
+    scene.attacked("ln -s @dir@/roots @dir@/evil/link/taskmaster");
+    scene.supervisor.subdirectory("roots", 0o755, "root");
+    scene.supervisor.launch();
+    for (home, is_roots) in [("evil/plain", false), ("evil/link", false), ("roots/home", true)] {
+        let mut command = Command::new(TASKMASTERCTL);
+        command.arg("-s").arg(scene.supervisor.socket()).env("XDG_STATE_HOME", scene.path(home));
+        let mut terminal = Terminal::start(command);
+        terminal.wait_for_last("taskmaster> ");
+        terminal.line("version");
+        terminal.wait_for("taskmasterd 0");
+        terminal.wait_for_last("taskmaster> ");
+        terminal.line("exit");
+        terminal.wait_for_end();
+        if is_roots {
+            assert_eq!(scene.supervisor.read(&format!("{home}/taskmaster/history")), "version\nexit\n");
+        }
+    }
+    scene.assert_untouched();
+    assert!(!scene.path("roots/history").exists());
 }
 
 fn foreign_socket() {

@@ -5,12 +5,12 @@
 //! that was opened by someone else.
 #![forbid(unsafe_code)]
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use crate::model::text::escaped;
+use crate::system::{account, file};
 
 /// How many lines are kept.
 pub const LINES_MAX: usize = 1000;
@@ -24,12 +24,8 @@ pub struct History {
 impl History {
     /// A user's own file, made if it is not there. Without one the shell works as well.
     pub fn of_user() -> Self {
-        let file = user_path().and_then(|path| {
-            let dir = path.parent()?;
-            DirBuilder::new().recursive(true).mode(0o700).create(dir).ok()?;
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).ok()
-        });
-        Self { file }
+        let open = |directory: PathBuf| file::open_private(&directory, "history", account::own_uid()).ok();
+        Self { file: user_directory().and_then(open).map(File::from) }
     }
 
     /// A file that is open for reading and appending.
@@ -52,10 +48,10 @@ impl History {
     }
 }
 
-fn user_path() -> Option<PathBuf> {
+fn user_directory() -> Option<PathBuf> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")))?;
-    Some(state.join("taskmaster/history"))
+    Some(state.join("taskmaster"))
 }
 
 /// Lines that begin with a space are meant not to be kept; control characters would act on the terminal
@@ -85,6 +81,8 @@ fn read_lines(file: &mut File) -> io::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
     fn file(content: &str) -> (tempfile::TempDir, PathBuf) {

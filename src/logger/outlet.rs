@@ -5,13 +5,17 @@
 //! mode and not that of whoever else writes there; a socket is asked with each message; a file never waits. What it
 //! refuses is lost: nobody knows when it could be written. The log daemon's socket takes a message a line. When it
 //! dies with its daemon, what waits waits for another, which the core makes.
+//!
+//! On a terminal sits whoever started the supervisor, mostly root: nothing that programs write acts on it.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
+use crate::model::text::escaped_line;
 use crate::model::time::Moment;
 use crate::protocol::logger::OutletKind;
 use crate::system::socket;
@@ -26,14 +30,24 @@ const DROPPING_MIN: Duration = Duration::from_secs(1);
 struct Way {
     file: File,
     is_socket: bool,
+    /// A terminal, or another device, to which it is all the same.
+    is_terminal: bool,
 }
 
 impl Way {
     fn new(descriptor: OwnedFd) -> Self {
         let file = File::from(descriptor);
-        let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-        Self { file, is_socket }
+        let kind = file.metadata().map(|metadata| metadata.file_type());
+        let is_socket = kind.as_ref().is_ok_and(FileTypeExt::is_socket);
+        Self { file, is_socket, is_terminal: kind.is_ok_and(|kind| kind.is_char_device()) }
     }
+}
+
+/// A whole line as `tail` shows it on a terminal.
+fn shown(line: &[u8]) -> Vec<u8> {
+    let mut shown = escaped_line(line.strip_suffix(b"\n").unwrap_or(line)).into_bytes();
+    shown.push(b'\n');
+    shown
 }
 
 pub struct Outlet {
@@ -127,7 +141,10 @@ impl Outlet {
             return Wrote::All; // that is so until the core says otherwise, and it has told why
         }
         let mut began = None;
+        let is_terminal = self.kind == OutletKind::Console && self.open().is_some_and(|way| way.is_terminal);
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let line = if is_terminal { Cow::Owned(shown(line)) } else { Cow::Borrowed(line) };
+            let line = &*line;
             if !self.waiting.has_room(line)
                 && let Err(errno) = self.write()
             {

@@ -3,7 +3,7 @@
 //!
 //! Root, the supervisor's own user and the shell on its terminal may do all. Anybody else may do what
 //! one of the rules that name it allows, and nothing beyond. A rule holds numbers: whoever makes it looks
-//! the names up.
+//! the names up. No rule names a worker, also not by a group that its account happens to be in.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,8 @@ impl Rule {
 pub struct Rules {
     /// As whom the supervisor runs.
     own: Uid,
+    /// As whom its workers run, if they are others.
+    workers: BTreeSet<Uid>,
     list: Vec<Rule>,
     /// The users that rules call by name, for refusals.
     names: BTreeMap<Uid, String>,
@@ -83,8 +85,8 @@ pub struct Missing {
 }
 
 impl Rules {
-    pub fn new(own: Uid, list: Vec<Rule>, names: BTreeMap<Uid, String>) -> Self {
-        Self { own, list, names }
+    pub fn new(own: Uid, workers: BTreeSet<Uid>, list: Vec<Rule>, names: BTreeMap<Uid, String>) -> Self {
+        Self { own, workers, list, names }
     }
 
     /// Whether the peer may ask anything at all.
@@ -93,7 +95,10 @@ impl Rules {
     /// What would allow it.
     pub fn admit(&self, peer: &Peer) -> Result<(), Missing> {
         self.any(peer, |_| true).then_some(()).ok_or_else(|| {
-            let rule = format!("a [[control.allow]] for {} or one of its groups", self.name_of(peer));
+            let rule = match peer {
+                Peer::Client(who) if self.is_worker(who) => "none, since it is one of Taskmaster's workers".to_owned(),
+                _ => format!("a [[control.allow]] for {} or one of its groups", self.name_of(peer)),
+            };
             Missing { verb: "connect".to_owned(), rule }
         })
     }
@@ -129,8 +134,12 @@ impl Rules {
 
     /// Whether the peer may do all, or a rule that names it is one that is looked for.
     fn any(&self, peer: &Peer, wanted: impl Fn(&Rule) -> bool) -> bool {
-        self.is_owner(peer)
-            || matches!(peer, Peer::Client(who) if self.list.iter().any(|rule| rule.names(who) && wanted(rule)))
+        let may = |who: &Identity| !self.is_worker(who) && self.list.iter().any(|rule| rule.names(who) && wanted(rule));
+        self.is_owner(peer) || matches!(peer, Peer::Client(who) if may(who))
+    }
+
+    fn is_worker(&self, who: &Identity) -> bool {
+        self.workers.contains(&who.uid)
     }
 
     /// Whether the peer may do all without any rule.

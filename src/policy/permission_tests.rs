@@ -6,6 +6,7 @@ use super::*;
 use crate::model::program::testing::program;
 
 const OWN: Uid = Uid(1000);
+const WORKER: Uid = Uid(64_711);
 
 fn peer(uid: u32, gid: u32, groups: &[u32]) -> Peer {
     let groups = groups.iter().map(|gid| Gid(*gid)).collect();
@@ -22,7 +23,7 @@ fn rule(users: &[u32], groups: &[u32], programs: &[&str], verbs: &[Verb]) -> Rul
 }
 
 fn rules(list: Vec<Rule>) -> Rules {
-    Rules::new(OWN, list, BTreeMap::from([(Uid(7), "alice".to_owned())]))
+    Rules::new(OWN, BTreeSet::from([WORKER]), list, BTreeMap::from([(Uid(7), "alice".to_owned())]))
 }
 
 fn in_group(name: &str, group: Option<&str>) -> Program {
@@ -123,6 +124,18 @@ prop_compose! {
     ) -> Rule {
         rule(&users, &groups, &programs, &verbs)
     }
+}
+
+#[test]
+fn no_rule_names_a_worker() {
+    let rules = rules(vec![rule(&[64_711], &[5], &["*"], Verb::ALL)]);
+    for worker in [peer(64_711, 5, &[5]), peer(64_711, 9, &[])] {
+        let refused = rules.admit(&worker).expect_err("refused");
+        assert_eq!(refused.rule, "none, since it is one of Taskmaster's workers");
+        assert!(Verb::ALL.iter().all(|verb| !rules.may(&worker, *verb, Target::All)));
+        assert!(rules.judge_some(&worker, Verb::Status).is_err() && !rules.sees(&worker, Target::All));
+    }
+    assert_eq!(rules.admit(&peer(7, 5, &[])), Ok(()), "others of that group may");
 }
 
 proptest! {

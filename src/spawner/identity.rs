@@ -5,7 +5,7 @@ use crate::model::id::{Gid, Uid};
 use crate::model::stage::{Stage, StartFailure};
 use crate::protocol::spawner::Identity;
 use crate::system::account::{self, Person};
-use crate::system::credentials;
+use crate::system::{credentials, process};
 
 use super::report::{Reporter, failure};
 
@@ -89,11 +89,15 @@ pub fn set_groups(who: &Who) -> Result<(), StartFailure> {
     credentials::set_group(person.gid).map_err(|error| failure(Stage::Groups, person.gid, &error))
 }
 
-/// Changes to the user, for good.
+/// Changes to the user, for good. Nobody of that user can look into the clone, which has of root what its memory
+/// holds: a system can be set to undo that at a change of user (`fs.suid_dumpable` 1, for debugging).
 pub fn set_user(who: &Who) -> Result<(), StartFailure> {
     let Some(person) = who.person() else { return Ok(()) };
-    if !account::own_uid().is_root() && account::own_uid() == person.uid {
+    let is_root = account::own_uid().is_root();
+    if !is_root && account::own_uid() == person.uid {
         return Ok(());
     }
-    credentials::set_user(person.uid).map_err(|error| failure(Stage::User, &person.name, &error))
+    let stage = |error| failure(Stage::User, &person.name, &error);
+    credentials::set_user(person.uid).map_err(stage)?;
+    if is_root { process::forbid_dumping().map_err(stage) } else { Ok(()) }
 }

@@ -166,7 +166,7 @@ fn set_priority(spec: &StartSpec) -> Step {
         schedule::set_processors(processors).map_err(|error| failure(Stage::Priority, "(cpu_affinity)", &error))?;
     }
     if let Some(score) = spec.oom_score_adj {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        schedule::set_oom_score(score)
             .map_err(|error| failure(Stage::Priority, format!("(oom_score_adj {score})"), &error))?;
     }
     Ok(())

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::config::SecretFile;
 use crate::model::event::{Facts, Kind};
 use crate::model::id::ChannelName;
-use crate::model::id::Uid;
 use crate::model::notify::{Health, MailTransport, Notify, Transport};
 use crate::model::text::{cut, escaped};
 use crate::model::time::{Moment, human};
@@ -22,7 +21,7 @@ use crate::worker::confine::{MAILDIR, SPOOL};
 
 use super::core::Core;
 use super::load::TrustedFiles;
-use super::role::Role;
+use super::role::{Numbers, Role};
 
 /// The open files of secrets, by path.
 pub type Secrets = BTreeMap<PathBuf, Passed>;
@@ -303,15 +302,18 @@ impl Core {
     /// The directories that a new notifier finds open, with their numbers. One that cannot be had is told,
     /// once; the notifier works without it.
     pub(super) fn notifier_directories(&mut self) -> Vec<(i32, OwnedFd)> {
-        let root = self.own.root;
-        let uid = self.own.worker_uids.of(Role::Notifier).map_or(self.own_uid, Uid);
+        let numbers = self.own.worker_uids.of(Role::Notifier);
+        let owner = match numbers {
+            Some(Numbers { uid, gid }) => directory::Owner::Other(uid, gid),
+            None => directory::Owner::Ourselves(self.own_uid),
+        };
         let spool = self.config.supervisor.state_dir.join("alerts");
         let mut wanted = vec![(SPOOL, spool, Readers::Owner)];
         wanted.extend(maildir(&self.config.notify).map(|path| (MAILDIR, path.to_owned(), Readers::Others)));
         self.alerts.directories.retain(|number, _| wanted.iter().any(|(wanted, ..)| wanted == number));
         let mut open = Vec::new();
         for (number, path, readers) in wanted {
-            match directory::of_worker(&path, uid, root, readers) {
+            match directory::of_worker(&path, owner, readers) {
                 Ok(directory) => {
                     open.push((number, directory));
                     if self.alerts.directories.remove(&number).is_some() {

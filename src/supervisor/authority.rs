@@ -14,9 +14,11 @@ use crate::policy::fleet::Fleet;
 use crate::policy::permission::{Peer, Rule, Rules, Target};
 use crate::system::account;
 
+use super::role::Uids;
+
 /// The rules in numbers, as the names are known now; and what is to be told of names that are not. Such
 /// a name matches nobody, until a reload finds it.
-pub fn rules(control: &Control, own: Uid) -> (Rules, Vec<String>) {
+pub fn rules(control: &Control, own: Uid, workers: &Uids) -> (Rules, Vec<String>) {
     let mut unknown = BTreeSet::new();
     let mut names = BTreeMap::new();
     let mut list = Vec::new();
@@ -49,7 +51,8 @@ pub fn rules(control: &Control, own: Uid) -> (Rules, Vec<String>) {
         }
         list.push(Rule { users, groups, programs: allow.programs.clone(), verbs: allow.verbs.clone() });
     }
-    (Rules::new(own, list, names), unknown.into_iter().collect())
+    let workers = workers.all().into_iter().map(Uid).collect();
+    (Rules::new(own, workers, list, names), unknown.into_iter().collect())
 }
 
 /// The processes that the peer may name: those with which it may do something, or just this.

@@ -178,7 +178,7 @@ fn missing_sendmail(channel: &AlertChannel) -> Option<String> {
 /// there: they may be made later, so this is a warning, and a failed start, a rule without effect, or a failing
 /// channel, if they are not.
 pub fn unknown_names(config: &Config, own: Uid) -> Vec<String> {
-    let (_, mut words) = authority::rules(&config.control, own);
+    let (_, mut words) = authority::rules(&config.control, own, &Uids::default());
     words.extend(authority::unknown_programs(config));
     words.extend(config.notify.channels.iter().filter_map(missing_sendmail));
     for program in &config.programs {

@@ -187,7 +187,7 @@ fn supervise(
     startup::kernel().map_err(refusal)?;
     credentials::set_umask(startup::UMASK).map_err(failed("umask"))?;
     let startup::Prepared { lock, state_dir, runtime_dir } = startup::prepare(&config, own).map_err(refusal)?;
-    let (rules, unknown) = authority::rules(&config.control, own);
+    let (rules, unknown) = authority::rules(&config.control, own, &workers);
     for words in unknown {
         let _ = writeln!(std::io::stderr().lock(), "taskmasterd: warning: {words}");
     }
@@ -216,12 +216,12 @@ fn supervise(
     let mut fleet = crate::policy::fleet::Fleet::default();
     let mut forgotten = None;
     if config.supervisor.remember {
-        match remember::load(&config.supervisor.state_dir, own) {
+        match remember::load(&state_dir, &config.supervisor.state_dir, own) {
             Ok(will) => fleet.will = will,
             Err(words) => forgotten = Some(words),
         }
     } else {
-        remember::forget(&config.supervisor.state_dir);
+        remember::forget(&state_dir);
     }
     // Across the shell's screen nobody else writes.
     let console = match &terminal {

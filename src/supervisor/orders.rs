@@ -82,7 +82,7 @@ impl Core {
                 return Err(faults);
             }
         };
-        let (rules, unknown) = authority::rules(&config.control, self.own_uid);
+        let (rules, unknown) = authority::rules(&config.control, self.own_uid, &self.own.worker_uids);
         let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(unknown.iter().map(|words| format!("warning: {words}")));
         let mut plan = self.fleet.plan(&config.programs);

@@ -4,7 +4,12 @@
 //! waits for no disk, and what a power cut takes is the last seconds. Its contents are trusted no more than
 //! those of the configuration: what makes no sense is told, and everything starts as configured.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use crate::model::event::{Facts, Kind};
 use crate::model::id::Uid;
@@ -15,29 +20,31 @@ use super::core::Core;
 
 const NAME: &str = "by_hand";
 
-fn path(state_dir: &Path) -> PathBuf {
-    state_dir.join(NAME)
-}
-
-/// What was remembered.
+/// What was remembered in this directory, which is held open.
 ///
 /// # Errors
 /// Why nothing is, in words.
-pub fn load(state_dir: &Path, own: Uid) -> Result<Will, String> {
-    let path = path(state_dir);
-    match std::fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Will::default()),
-        Ok(meta) if !meta.is_file() => return Err(refused(&path, "it is no regular file")),
-        Ok(meta) if meta.len() > FILE_MAX as u64 => return Err(refused(&path, "it is too large")),
-        Ok(_) | Err(_) => {}
-    }
-    let text = file::read_trusted(&path, own).map_err(|words| refused(&path, &words))?;
+pub fn load(held: &OwnedFd, state_dir: &Path, own: Uid) -> Result<Will, String> {
+    let path = state_dir.join(NAME);
+    let text = match file::open_own(held, NAME, OFlag::O_RDONLY, own).and_then(|file| read(file.into())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Will::default()),
+        other => other.map_err(|error| refused(&path, &error.to_string()))?,
+    };
     Will::parse(&text).map_err(|words| refused(&path, &words))
 }
 
+fn read(file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_MAX {
+        return Err(io::Error::other("it is too large"));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::other(error.to_string()))
+}
+
 /// What stays would come true when it is wanted again, however long that is.
-pub fn forget(state_dir: &Path) {
-    let _ = std::fs::remove_file(path(state_dir));
+pub fn forget(held: &OwnedFd) {
+    let _ = file::remove(held, NAME);
 }
 
 fn refused(path: &Path, why: &str) -> String {
@@ -55,8 +62,8 @@ impl Core {
             return;
         }
         let Some(text) = self.fleet.will.take_text() else { return };
-        let path = path(&supervisor.state_dir);
-        if let Err(error) = file::replace(&path, text.as_bytes()) {
+        if let Err(error) = file::replace(&self.state_dir, NAME, text.as_bytes()) {
+            let path = supervisor.state_dir.join(NAME);
             let words =
                 format!("{}: what was started and stopped by hand cannot be remembered: {error}", path.display());
             self.record(Kind::ConfigRejected, Facts::message(words));
@@ -68,7 +75,7 @@ impl Core {
         if remember {
             self.fleet.will.mark_changed();
         } else {
-            forget(&self.config.supervisor.state_dir);
+            forget(&self.state_dir);
         }
     }
 }

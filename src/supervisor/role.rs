@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::id::Account;
+use crate::model::id::{Account, Gid, Uid};
 use crate::model::text::escaped;
 use crate::system::{account, inspect};
 
@@ -21,7 +21,7 @@ impl Role {
     pub fn is(self, user: &Account, uids: &Uids) -> bool {
         match user {
             Account::Name(name) => name == self.account(),
-            Account::Id(id) => uids.of(self) == Some(*id),
+            Account::Id(id) => uids.of(self).is_some_and(|numbers| numbers.uid.0 == *id),
         }
     }
 
@@ -42,36 +42,45 @@ impl Role {
         }
     }
 
-    /// The uid (and gid) it runs as otherwise: from the range that systemd keeps for services without an
+    /// The uid, which is the gid, too, that it runs as otherwise: from the range that systemd keeps for services without an
     /// account (61184 to 65519), so that nothing has to be created first.
-    fn fallback(self) -> u32 {
-        match self {
+    fn fallback(self) -> Numbers {
+        let number = match self {
             Self::Logger => 64_710,
             Self::Notifier => 64_711,
             Self::Shell => 64_712,
-        }
+        };
+        Numbers { uid: Uid(number), gid: Gid(number) }
     }
 
-    fn look_up(self) -> u32 {
+    /// An account with a number of root's is none of a worker's.
+    fn look_up(self) -> Numbers {
         match account::look_up(&Account::Name(self.account().to_owned()), None, None) {
-            Ok(person) if !person.uid.is_root() => person.uid.0,
+            Ok(person) if !person.uid.is_root() && person.gid != Gid(0) => Numbers { uid: person.uid, gid: person.gid },
             Ok(_) | Err(_) => self.fallback(),
         }
     }
 }
 
+/// As whom a worker runs. The group is the account's own: the one with the number of its uid may be another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Numbers {
+    pub uid: Uid,
+    pub gid: Gid,
+}
+
 /// The numbers of the workers when the core runs as root. They are looked up once, at the start: later an
 /// account database that does not answer would hold up the core.
 #[derive(Clone, Default, Debug)]
-pub struct Uids(Vec<(Role, u32)>);
+pub struct Uids(Vec<(Role, Numbers)>);
 
 impl Uids {
     pub fn new(root: bool) -> Self {
         Self(if root { Role::ALL.map(|role| (role, role.look_up())).to_vec() } else { Vec::new() })
     }
 
-    pub fn of(&self, role: Role) -> Option<u32> {
-        self.0.iter().find(|(known, _)| *known == role).map(|(_, uid)| *uid)
+    pub fn of(&self, role: Role) -> Option<Numbers> {
+        self.0.iter().find(|(known, _)| *known == role).map(|(_, numbers)| *numbers)
     }
 
     /// Whoever else runs as a worker could do all that the worker may, and is told, each in words. It is no
@@ -83,7 +92,7 @@ impl Uids {
                     .is_some_and(|parent| parent.uid == 0 && parent.name == "taskmasterd")
         };
         let words = |running: inspect::Running| {
-            let (role, uid) = self.0.iter().find(|(_, uid)| *uid == running.uid)?;
+            let (role, Numbers { uid, .. }) = self.0.iter().find(|(_, numbers)| numbers.uid.0 == running.uid)?;
             let (pid, name, account) = (running.pid, escaped(&running.name), role.account());
             Some(format!(
                 "the process {pid} ({name}) runs as uid {uid}, as the {role} will: give that an account {account}"
@@ -94,7 +103,7 @@ impl Uids {
     }
 
     pub fn all(&self) -> Vec<u32> {
-        self.0.iter().map(|(_, uid)| *uid).collect()
+        self.0.iter().map(|(_, numbers)| numbers.uid.0).collect()
     }
 }
 

@@ -74,8 +74,8 @@ impl Core {
         stdio::set_nonblocking(&theirs, false).map_err(failed)?;
         stdio::set_nonblocking(&input, true).map_err(failed)?;
         let (words, error_output) = stdio::output_pipe().map_err(failed)?;
-        let uid = self.own.worker_uids.of(Role::Notifier);
-        let spec = spec::sendmail(&self.own, &order.program, &order.arguments, uid);
+        let numbers = self.own.worker_uids.of(Role::Notifier);
+        let spec = spec::sendmail(&self.own, &order.program, &order.arguments, numbers);
         let announced = self.clones.announce(&mut self.reactor, Purpose::Sendmail, false, now);
         let (ticket, report) = announced.map_err(failed)?;
         let request = Request { ticket, cgroup: false, job: Job::Start(Box::new(spec)) };

@@ -17,7 +17,7 @@ use crate::protocol::control::Channel;
 use crate::protocol::logger::{Label, OutletKind, Voice};
 use crate::protocol::spawner::{Bytes, Command, Identity, StartSpec, Target};
 
-use super::role::Uids;
+use super::role::{Numbers, Uids};
 
 /// What every start needs to know of the supervisor.
 #[derive(Clone, Debug)]
@@ -128,10 +128,11 @@ pub fn start(own: &Own, program: &Program, id: &ProcessId) -> StartSpec {
 }
 
 /// A worker of our own: these numbers, nothing inherited, nothing to write with but what it is given.
-pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, targets: &[i32]) -> StartSpec {
+pub fn worker(own: &Own, name: &str, argument: Option<&str>, numbers: Option<Numbers>, targets: &[i32]) -> StartSpec {
     StartSpec {
         command: Command::Worker { name: name.to_owned(), argument: argument.map(str::to_owned) },
-        identity: uid.map_or(Identity::Unchanged, |uid| Identity::Worker { uid, gid: uid }),
+        identity: numbers
+            .map_or(Identity::Unchanged, |Numbers { uid, gid }| Identity::Worker { uid: uid.0, gid: gid.0 }),
         kept_uids: Vec::new(),
         umask: 0o077,
         workingdir: Some(Template::literal("/")),
@@ -160,18 +161,18 @@ pub fn worker(own: &Own, name: &str, argument: Option<&str>, uid: Option<u32>, t
 }
 
 /// The mail program: as a worker's user, but free to get the rights that the modes of its files give.
-pub fn sendmail(own: &Own, program: &Path, arguments: &[String], uid: Option<u32>) -> StartSpec {
+pub fn sendmail(own: &Own, program: &Path, arguments: &[String], numbers: Option<Numbers>) -> StartSpec {
     let words = std::iter::once(program.to_string_lossy().into_owned()).chain(arguments.iter().cloned());
     StartSpec {
         command: Command::Words(words.map(Template::literal).collect()),
         env: vec![("PATH".into(), Template::literal("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))],
         no_new_privileges: Some(false),
         // What it has itself is nothing; a set-uid mail program is as able as when anybody else runs it.
-        capability_bounding: uid.map(|_| CapabilitySet::ALL),
+        capability_bounding: numbers.map(|_| CapabilitySet::ALL),
         on_supervisor_death: OnSupervisorDeath::Stop,
         death_signal: Signal::KILL.number(),
         descriptors: vec![Target(0), Target(2)],
-        ..worker(own, "", None, uid, &[])
+        ..worker(own, "", None, numbers, &[])
     }
 }
 

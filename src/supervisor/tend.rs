@@ -98,7 +98,7 @@ impl Core {
 
     fn start_worker(&mut self, role: Role, now: Moment) -> Result<(), ChannelError> {
         let executable = self.executables.of(role).cloned().ok_or(ChannelError::Closed)?;
-        let uid = self.own.worker_uids.of(role);
+        let numbers = self.own.worker_uids.of(role);
         if role == Role::Logger {
             self.output.have_hand().map_err(ChannelError::Io)?;
         }
@@ -122,7 +122,7 @@ impl Core {
             passed.push(Rc::new(directory));
             targets.push(number);
         }
-        let mut spec = spec::worker(&self.own, role.program(), argument, uid, &targets);
+        let mut spec = spec::worker(&self.own, role.program(), argument, numbers, &targets);
         if role == Role::Shell {
             let known = |name: &Bytes| SHELL_ENVIRONMENT.iter().any(|known| known.as_bytes() == name.as_bytes());
             spec.inherited = self.own.env.iter().filter(|(name, _)| known(name)).cloned().collect();

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fchmod, fstat};
 
 pub use super::way::DirectoryError;
 use super::way::{Doubt, End, Rules, Way};
-use crate::model::id::Uid;
+use crate::model::id::{Gid, Uid};
 
 /// A directory that was walked to.
 pub enum Walked {
@@ -106,6 +106,14 @@ pub fn judge(path: &Path, own: Uid, no_last_link: bool) -> Result<(), Vec<Direct
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
+/// Whose a worker's directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    Ourselves(Uid),
+    /// We are root.
+    Other(Uid, Gid),
+}
+
 /// Who may look into a worker's directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readers {
@@ -115,26 +123,27 @@ pub enum Readers {
 
 /// Opens a directory that is a worker's own, for it to keep; and makes it, mode 0700, if it is not there.
 ///
-/// `as_root`: `uid` is another's than ours. Then no link is followed on the way, and a directory is made
-/// only where nobody but root could have put another in its place. One that is there must belong to `uid`
-/// and be writable by nobody else.
+/// As root no link is followed on the way, and a directory is made only where nobody but root could have put
+/// another in its place. One that is there must belong to the owner and be writable by nobody else.
 ///
 /// # Errors
 /// What stands in the way, where, and how it is mended.
-pub fn of_worker(path: &Path, uid: Uid, as_root: bool, readers: Readers) -> Result<OwnedFd, DirectoryError> {
+pub fn of_worker(path: &Path, owner: Owner, readers: Readers) -> Result<OwnedFd, DirectoryError> {
     let fail = |error: String| DirectoryError::words(path, error);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(fail("is not the absolute path of a directory".to_owned()));
     };
-    let (directory, theirs) = if as_root {
-        match walk_judging(parent, Uid(0), true)? {
-            Walked::Trusted(directory) => (directory, None),
-            Walked::Others(doubt, Some(directory)) => (directory, Some(doubt)),
+    let (uid, directory, theirs) = match owner {
+        Owner::Other(uid, _) => match walk_judging(parent, Uid(0), true)? {
+            Walked::Trusted(directory) => (uid, directory, None),
+            Walked::Others(doubt, Some(directory)) => (uid, directory, Some(doubt)),
             Walked::Others(doubt, None) => return Err(DirectoryError::doubt(&doubt)),
+        },
+        Owner::Ourselves(uid) => {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let directory = open(parent, flags, Mode::empty());
+            (uid, directory.map_err(|errno| DirectoryError::new(parent, errno))?, None)
         }
-    } else {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        (open(parent, flags, Mode::empty()).map_err(|errno| DirectoryError::new(parent, errno))?, None)
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let look = || openat(&directory, name, flags, Mode::empty());
@@ -146,17 +155,14 @@ pub fn of_worker(path: &Path, uid: Uid, as_root: bool, readers: Readers) -> Resu
                     "is not there, and others can change {theirs}; make it yourself, for uid {uid}"
                 )));
             }
-            make(&directory, Path::new(name), uid, as_root).and_then(|()| look())
+            make(&directory, Path::new(name), owner).and_then(|()| look())
         }
         other => other,
     };
     let found = found.map_err(|errno| DirectoryError::new(path, errno))?;
     let stat = fstat(&found).map_err(|errno| DirectoryError::new(path, errno))?;
     if stat.st_uid != uid.0 {
-        return Err(fail(format!(
-            "belongs to uid {}; it must belong to uid {uid} (chown -R {uid}:{uid})",
-            stat.st_uid
-        )));
+        return Err(fail(format!("belongs to uid {}; it must belong to uid {uid} (chown -R {uid})", stat.st_uid)));
     }
     let (others, command) = match readers {
         Readers::Owner => (Mode::S_IRWXG | Mode::S_IRWXO, "go-rwx"),
@@ -169,17 +175,17 @@ pub fn of_worker(path: &Path, uid: Uid, as_root: bool, readers: Readers) -> Resu
 }
 
 /// Under another name first: whoever finds it under its own finds it finished.
-fn make(parent: &OwnedFd, name: &Path, uid: Uid, as_root: bool) -> Result<(), Errno> {
+fn make(parent: &OwnedFd, name: &Path, owner: Owner) -> Result<(), Errno> {
     let mut new = name.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);
     // A left-over of a start that was cut off.
     let _ = nix::unistd::unlinkat(parent, new, nix::unistd::UnlinkatFlags::RemoveDir);
     nix::sys::stat::mkdirat(parent, new, Mode::S_IRWXU)?;
-    if as_root {
+    if let Owner::Other(uid, gid) = owner {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made = openat(parent, new, flags, Mode::empty())?;
-        let (user, group) = (nix::unistd::Uid::from_raw(uid.0), nix::unistd::Gid::from_raw(uid.0));
+        let (user, group) = (nix::unistd::Uid::from_raw(uid.0), nix::unistd::Gid::from_raw(gid.0));
         nix::unistd::fchown(&made, Some(user), Some(group))?;
     }
     nix::fcntl::renameat(parent, new, parent, name)

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
-use nix::unistd::{Gid as NixGid, fchown};
+use nix::unistd::{Gid as NixGid, UnlinkatFlags, fchown, unlinkat};
 
+use super::directory;
 use super::way::{End, Rules, Way, kind};
 use crate::model::id::{Gid, Uid};
 
@@ -55,24 +56,36 @@ pub fn read_trusted(path: &Path, own: Uid) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {})", error.utf8_error().valid_up_to()))
 }
 
-/// Puts a file in place of what has this name, as a whole: a reader finds the old or the new one. Nobody but
-/// its owner can read it. Not synced.
+/// Puts a file in place of what has this name in a directory of our own, as a whole: a reader finds the old or the new
+/// one. Nobody but its owner can read it. Not synced.
 ///
 /// # Errors
 /// As open(2), write(2), rename(2).
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(directory: impl AsFd, name: &str, content: &[u8]) -> io::Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    let temporary = format!("{name}.new");
     // A left-over of a write that was cut off.
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let placed = file.write_all(content).and_then(|()| std::fs::rename(&temporary, path));
+    remove(&directory, &temporary)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(&directory, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let placed = std::fs::File::from(file)
+        .write_all(content)
+        .and_then(|()| Ok(renameat(&directory, temporary.as_str(), &directory, name)?));
     if placed.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+        let _ = remove(&directory, &temporary);
     }
     placed
+}
+
+/// Removes what has this name in a directory of our own.
+///
+/// # Errors
+/// As unlink(2); a file that is not there is none.
+pub fn remove(directory: impl AsFd, name: &str) -> io::Result<()> {
+    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Opens a file with a secret, under the rules of [`read_trusted`]; and nobody but its owner may read it.
@@ -193,6 +206,26 @@ pub fn open_own(directory: impl AsFd, name: &str, flags: OFlag, own: Uid) -> io:
     Ok(file)
 }
 
+/// Opens a file of the user who runs us, for reading and appending, in a directory of its own, and makes both, for
+/// nobody else.
+///
+/// As root the directory must be in trusted hands, and the file a plain one of root's: who has lent root a HOME
+/// (`sudo -E`) could have put a link there.
+///
+/// # Errors
+/// As open(2) and mkdir(2), or why it is not root's.
+pub fn open_private(directory: &Path, name: &str, own: Uid) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if own.is_root() {
+        let directory =
+            directory::ensure(directory, 0o700, own).map_err(|error| io::Error::other(error.to_string()))?;
+        return open_own(directory, name, OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT, own);
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut options = std::fs::OpenOptions::new();
+    Ok(options.read(true).append(true).create(true).mode(0o600).open(directory.join(name))?.into())
+}
+
 /// Opens one of our own programs for execution: of root or of `owner`, not writable by others.
 ///
 /// # Errors
@@ -243,15 +276,16 @@ pub fn lock(directory: impl AsFd, name: &str, own: Uid) -> io::Result<Option<nix
 /// Gives a pipe to a user, so that the program can open its own /dev/stdout.
 ///
 /// # Errors
-/// EPERM without the privilege.
+/// EPERM without the privilege, or when it is another's afterwards.
 pub fn give(pipe: impl AsFd, uid: Uid, gid: Gid) -> io::Result<()> {
-    Ok(fchown(pipe, Some(nix::unistd::Uid::from_raw(uid.0)), Some(NixGid::from_raw(gid.0)))?)
+    fchown(&pipe, Some(nix::unistd::Uid::from_raw(uid.0)), Some(NixGid::from_raw(gid.0)))?;
+    let stat = fstat(&pipe)?;
+    if (stat.st_uid, stat.st_gid) == (uid.0, gid.0) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::directory;
 
     fn temporary() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a directory");

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::pty::{posix_openpt, unlockpt};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{Gid as NixGid, Uid as NixUid, fchown};
 
 use super::stdio;
@@ -72,7 +72,7 @@ pub fn make_controlling(terminal: impl AsFd) -> io::Result<()> {
     // SAFETY: TIOCSCTTY takes an integer; 0 takes no terminal away from another session.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) };
     Errno::result(result)?;
-    let confirmed = nix::sys::termios::tcgetsid(terminal)? == nix::unistd::getpid();
+    let confirmed = nix::sys::termios::tcgetsid(terminal) == Ok(nix::unistd::getpid());
     if confirmed { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
@@ -80,12 +80,15 @@ pub fn make_controlling(terminal: impl AsFd) -> io::Result<()> {
 /// without such a group nobody else.
 ///
 /// # Errors
-/// EPERM without the privilege.
+/// EPERM without the privilege, or when it is not so afterwards.
 pub fn give(terminal: impl AsFd, uid: Uid, group: Option<Gid>) -> io::Result<()> {
     let terminal = terminal.as_fd();
     fchown(terminal, Some(NixUid::from_raw(uid.0)), group.map(|gid| NixGid::from_raw(gid.0)))?;
-    fchmod(terminal, Mode::from_bits_truncate(if group.is_some() { 0o620 } else { 0o600 }))?;
-    Ok(())
+    let mode = if group.is_some() { 0o620 } else { 0o600 };
+    fchmod(terminal, Mode::from_bits_truncate(mode))?;
+    let stat = fstat(terminal)?;
+    let is_given = stat.st_uid == uid.0 && group.is_none_or(|group| stat.st_gid == group.0);
+    if is_given && stat.st_mode & 0o7777 == mode { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 #[cfg(test)]

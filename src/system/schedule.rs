@@ -1,4 +1,5 @@
-//! When and where a process runs: nice, the priority of disk access, the processors. Each is read back.
+//! When and where a process runs, and for how long it is spared: nice, the priority of disk access, the processors, the
+//! end of memory. Each is read back.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -39,6 +40,16 @@ pub fn set_io_priority(priority: IoPriority) -> io::Result<()> {
     // SAFETY: two integers.
     let is = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
     if is == libc::c_long::from(value) { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
+
+/// Sets how soon the process is killed when memory runs out.
+///
+/// # Errors
+/// EACCES when it is lowered without the privilege; EPERM when it is another afterwards.
+pub fn set_oom_score(score: i32) -> io::Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    std::fs::write(FILE, score.to_string())?;
+    if std::fs::read_to_string(FILE)?.trim().parse() == Ok(score) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// Lets the process run on these processors only.

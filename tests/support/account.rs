@@ -1,7 +1,6 @@
 //! Users and groups that a test makes and removes.
 
-use std::process::Command;
-use std::sync::Mutex;
+use super::peers::administer;
 
 /// A user or a group of this machine, for the time of a test.
 pub struct Account {
@@ -9,9 +8,6 @@ pub struct Account {
     pub id: u32,
     user: bool,
 }
-
-/// The account files take one change at a time.
-static TURN: Mutex<()> = Mutex::new(());
 
 impl Account {
     pub fn user(name: &str, options: &[&str]) -> Self {
@@ -40,16 +36,12 @@ impl Account {
 
     /// Runs one of the account tools.
     pub fn change(tool: &str, arguments: &[&str]) {
-        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let output = Command::new(tool).args(arguments).output().expect(tool);
-        assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        administer(tool, arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let tool = if self.user { "userdel" } else { "groupdel" };
-        let _ = Command::new(tool).arg(&self.name).output();
+        let _ = administer(if self.user { "userdel" } else { "groupdel" }, &[&self.name]);
     }
 }

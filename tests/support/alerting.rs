@@ -12,7 +12,7 @@ pub const FAST: &str = "[notify]\ngroup_wait = \"100ms\"\ngroup_interval = \"200
      remind_after = []\nflap_count = 1000\nrate_limit = { burst = 1000, interval = \"1s\" }\n";
 
 /// The first try after a failure of the channel comes within 18 seconds.
-pub const FIRST_RETRY: Duration = Duration::from_secs(40);
+pub const FIRST_RETRY: Duration = super::PATIENCE.saturating_add(Duration::from_secs(20));
 
 /// [`FAST`] with ends that are told, so much later than the beginnings that these are told before.
 pub fn with_recovery() -> String {

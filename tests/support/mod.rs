@@ -20,8 +20,8 @@ use libtest_mimic::{Completion, Trial};
 
 pub use supervisor::{Ctl, Supervisor};
 
-/// Time enough for anything that should happen, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Time enough for anything that should happen, on a busy machine: only a test that fails waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a test needs of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,6 +170,21 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
         // Nothing to wait on for a look into /proc or a file: a short pause between looks.
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Measures until it is as it should be: a busy machine may spoil any single measurement, and what is slow by itself
+/// is so each time. `Err`: what was measured.
+#[track_caller]
+pub fn measured<T>(what: &str, mut measure: impl FnMut() -> Result<T, String>) -> T {
+    const TIMES: usize = 5;
+    let mut spoiled = Vec::new();
+    while spoiled.len() < TIMES {
+        match measure() {
+            Ok(right) => return right,
+            Err(seen) => spoiled.push(seen),
+        }
+    }
+    panic!("{what}: not once of {TIMES} times: {spoiled:#?}");
 }
 
 /// As whom the programs of a test run that works for everybody.

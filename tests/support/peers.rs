@@ -4,6 +4,7 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -162,10 +163,14 @@ impl Drop for Accounts {
     }
 }
 
+/// The account files take one change at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Changes the system's accounts; again while another holds their lock.
-fn administer(program: &str, arguments: &[&str]) -> Result<(), String> {
+pub fn administer(program: &str, arguments: &[&str]) -> Result<(), String> {
     /// "Can't update password file", "can't update group file" of useradd(8) and groupadd(8).
     const LOCKED: [i32; 2] = [1, 10];
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let until = Instant::now() + PATIENCE;
     loop {
         let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();

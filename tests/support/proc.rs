@@ -99,6 +99,19 @@ pub fn has_capability(number: u32) -> bool {
     u64::from_str_radix(&status["CapEff"], 16).is_ok_and(|set| set >> number & 1 == 1)
 }
 
+/// Waits until it ignores or handles a signal, as its script says: before that a signal ends it.
+#[track_caller]
+pub fn wait_until_handled(pid: i64, signal: u32) {
+    super::eventually("its signals are set up", || {
+        let status = status(pid);
+        let has = |name: &str| {
+            let mask = status.get(name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+        };
+        (has("SigIgn") || has("SigCgt")).then_some(())
+    });
+}
+
 /// CPU time used so far, in clock ticks.
 pub fn cpu_ticks(pid: i64) -> u64 {
     let stat = stat(pid);

@@ -14,6 +14,8 @@ use super::{PATIENCE, eventually, proc};
 pub const TASKMASTERD: &str = env!("CARGO_BIN_EXE_taskmasterd");
 pub const TASKMASTERCTL: &str = env!("CARGO_BIN_EXE_taskmasterctl");
 
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// A running `taskmasterd`.
 pub struct Supervisor {
     pub directory: tempfile::TempDir,
@@ -241,6 +243,22 @@ impl Supervisor {
         status.code().unwrap_or(-1)
     }
 
+    /// Kills it, and waits until nothing is left of it, also nothing that was just being started.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        // A spawner that stands still starts nothing between the look and the death.
+        let spawner = eventually("the spawner stands still", || {
+            let spawner = self.helper_now("spawner")?;
+            proc::kill(spawner, libc::SIGSTOP);
+            (proc::stat(spawner).first()? == "T").then_some(spawner)
+        });
+        let below = proc::descendants(self.pid());
+        self.signal(9);
+        self.wait_for_end();
+        proc::kill(spawner, 9);
+        eventually("no process is left", || below.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
+    }
+
     /// Ends it in order, and sees that nothing is left of it.
     #[track_caller]
     pub fn stop(&mut self) -> i32 {
@@ -264,7 +282,7 @@ impl Supervisor {
     fn remove_cgroups(&self) {
         let Ok(base) = std::fs::read_to_string(self.path("run/cgroup")) else { return };
         // Whoever is still dying in one keeps it for a moment.
-        let until = Instant::now() + Duration::from_secs(2);
+        let until = Instant::now() + PATIENCE;
         while let Ok(groups) = std::fs::read_dir(&base) {
             for group in groups.filter_map(Result::ok).filter(|group| group.path().is_dir()) {
                 let _ = std::fs::remove_dir(group.path());
@@ -272,7 +290,7 @@ impl Supervisor {
             if std::fs::remove_dir(&base).is_ok() || Instant::now() > until {
                 break;
             }
-            std::thread::park_timeout(Duration::from_millis(10));
+            std::thread::park_timeout(LOOK_AGAIN);
         }
     }
 
@@ -287,9 +305,9 @@ impl Supervisor {
 pub fn end_with_all_below(mut child: Child) {
     let below = proc::descendants(i64::from(child.id()));
     proc::kill(i64::from(child.id()), 15);
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE / 2;
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
-        std::thread::park_timeout(Duration::from_millis(10));
+        std::thread::park_timeout(LOOK_AGAIN);
     }
     let _ = child.kill();
     let _ = child.wait();
@@ -304,7 +322,8 @@ pub fn send(stream: &mut UnixStream, method: &str, parameters: Value, more: bool
     let method = if method.contains('.') { method.to_owned() } else { format!("io.taskmaster.Control.{method}") };
     let mut bytes = json!({ "method": method, "parameters": parameters, "more": more }).to_string().into_bytes();
     bytes.push(0);
-    stream.write_all(&bytes).expect("writes");
+    // Who is refused may be told so, and left, before it has asked: the answer says why.
+    let _ = stream.write_all(&bytes);
 }
 
 /// Receives one varlink answer; `None` at the end, or when it takes too long.

@@ -186,6 +186,12 @@ impl Terminal {
         self.wait_until(&format!("the last line is {line:?}"), last);
     }
 
+    /// Waits until this has been told in passing, where it does not stay on the screen.
+    #[track_caller]
+    pub fn wait_for_told(&self, text: &str) {
+        self.wait_for_written(0, text);
+    }
+
     /// Waits until something is written after the mark.
     #[track_caller]
     pub fn wait_for_written(&self, mark: usize, text: &str) {
@@ -235,7 +241,9 @@ impl Terminal {
         self.child = None;
         // What it wrote last is still to be read.
         eventually("the terminal is read to its end", || {
-            (self.master.is_none() || self.shown().ended || self.is_quiet()).then_some(())
+            // Nobody reads and shows meanwhile: what is not there to be read is on the screen.
+            let shown = self.shown();
+            (self.master.is_none() || shown.ended || self.is_quiet()).then_some(())
         });
         status
     }
@@ -269,9 +277,9 @@ fn read(mut master: File, stopped: &UnixStream, shared: &(Mutex<Shown>, Condvar)
         if descriptors[1].any() != Some(false) {
             return;
         }
+        let mut shown = lock(&shared.0);
         // EIO: nobody has the terminal open any more.
         let count = master.read(&mut buffer).unwrap_or(0);
-        let mut shown = lock(&shared.0);
         if count == 0 {
             shown.ended = true;
             shared.1.notify_all();

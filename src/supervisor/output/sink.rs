@@ -111,8 +111,9 @@ impl Sink {
         let old = self.file.replace(file);
         self.delivered = replaces;
         self.before = match (self.before.take(), old) {
-            // Moved twice without a word of the logger: the first is the one it may have been writing.
-            (Some((first, _)), _) => Some((first, false)),
+            // Moved twice without a word of the logger: the first is the one it may have been writing. The other move
+            // may be from a file to itself, or to where nothing was written yet: one rotation is enough.
+            (Some((first, rotated)), _) => Some((first, rotated || self.rotating)),
             (None, old) => old.map(|old| (old, self.rotating)),
         };
         true
@@ -220,5 +221,56 @@ impl Sink {
         } else {
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: SinkId = SinkId(3);
+
+    fn file() -> Rc<OwnedFd> {
+        Rc::new(tempfile::tempfile().expect("a file").into())
+    }
+
+    fn open() -> Sink {
+        let identity = Identity::Unchanged;
+        let settings = SinkSettings { max_bytes: 100, backups: 3, timestamps: false, strip_ansi: false };
+        let mut sink = Sink::new(Template::default(), identity, settings, false);
+        assert!(sink.opened(file(), None, false));
+        sink
+    }
+
+    /// Whether the file before it was rotated away; `None`: there is none.
+    fn before(sink: &Sink) -> Option<bool> {
+        match sink.message(FILE, false) {
+            Some((ToLogger::Sink { rotated, .. }, files)) => (files.len() == 2).then_some(rotated),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_rotated_is_so_too_if_it_or_the_next_was_reopened_before_the_logger_has_moved() {
+        for rotations in [[true, false], [false, true]] {
+            let mut sink = open();
+            for rotates in rotations {
+                let begins = |rotation| matches!(rotation, Rotation::Do(_));
+                assert!(if rotates {
+                    begins(sink.rotate(FILE, Moment::default()))
+                } else {
+                    sink.reopen(FILE).is_some()
+                });
+                sink.opened(file(), None, true);
+                sink.finished(FILE);
+            }
+            assert_eq!(before(&sink), Some(true), "{rotations:?}");
+            sink.moved();
+            assert_eq!(before(&sink), None);
+        }
+        let mut sink = open();
+        assert!(sink.reopen(FILE).is_some());
+        sink.opened(file(), None, true);
+        assert_eq!(before(&sink), Some(false), "whoever has renamed it has it as it is");
     }
 }

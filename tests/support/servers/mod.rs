@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Need, eventually, proc};
+use super::{Need, PATIENCE, eventually, proc};
 
 /// Why a server cannot be started here.
 pub fn missing(need: Need) -> Option<String> {
@@ -143,7 +143,8 @@ impl Daemon {
         };
         all.iter().for_each(|pid| proc::kill(*pid, 18));
         proc::kill(pid, 15);
-        let until = Instant::now() + Duration::from_secs(5);
+        // One that is killed before it has ended loses what it has taken.
+        let until = Instant::now() + PATIENCE;
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(5));
         }
