@@ -229,7 +229,7 @@ fn questions() {
     heard(&supervisor, "heard: {\"configure\"");
     let queue = supervisor.ctl(&["notify", "queue"]);
     assert_eq!(queue.code, 0, "{queue:?}");
-    for words in ["email    failing        1     0       2", "m1  email", "m2  email", "since 1m30s: refused"] {
+    for words in ["email    failing        1     0       2", "m1  email", "m2  email", "for 1m30s: refused"] {
         assert!(queue.stdout.contains(words), "{words}: {}", queue.stdout);
     }
     let tested = supervisor.ctl(&["notify", "test", "email"]);

@@ -217,8 +217,8 @@ fn silences(reply: &SilencesReply, screen: &Screen) -> String {
 /// One line about a channel by which nothing gets through, or about the spool.
 pub fn problem(problem: &ChannelProblem, screen: &Screen) -> String {
     let (channel, cause) = (escaped(&problem.channel.0), escaped(&problem.cause));
-    let what = if problem.channel.0 == SPOOL { "alerts are not saved" } else { "no alert gets through" };
-    let words = format!("{channel}: {what} since {}: {cause}", span(problem.seconds));
+    let what = if problem.channel.0 == SPOOL { "alerts have not been saved" } else { "no alert has got through" };
+    let words = format!("{channel}: {what} for {}: {cause}", span(problem.seconds));
     format!("{}\n", screen.painted(&words, Paint::Bad))
 }
 

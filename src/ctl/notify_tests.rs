@@ -70,7 +70,7 @@ fn the_queue_is_a_table_of_channels_and_of_messages() {
 CHANNEL        STATE    WAITING  SENT  FAILED  DROPPED  LAST SUCCESS  NEXT TRY
 email          failing        1    20       3        0  -             in 1m30s
 webhooks.chat  well           1    20       3        0  -             -
-email: no alert gets through since 1m30s: connection refused
+email: no alert has got through for 1m30s: connection refused
 alerts cannot be kept on disk: No space left on device
 
 waiting:

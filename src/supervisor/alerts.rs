@@ -285,7 +285,7 @@ impl Core {
             Some(Health::Well) | None if is_spool => (Kind::NotifyRecovered, "alerts are saved again".to_owned()),
             Some(Health::Failing { seconds, cause }) => {
                 let time = human(Duration::from_secs(*seconds));
-                (Kind::NotifyFailing, format!("no alert gets through by {channel} since {time}: {cause}"))
+                (Kind::NotifyFailing, format!("no alert has got through by {channel} for {time}: {cause}"))
             }
             Some(Health::Well) | None => (Kind::NotifyRecovered, format!("alerts get through by {channel} again")),
         };
