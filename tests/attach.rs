@@ -3,8 +3,11 @@
 //! What `attach` itself tells covers the first line for two seconds: it is looked for in all that was written, and
 //! not on the screen.
 
+use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -33,6 +36,8 @@ pub fn trials() -> Vec<Trial> {
         test("what cannot be attached to is told with the reason", &[], refused),
         test("a program that does not read its input holds nobody up and can be left", &[], unread_input),
         test("lines go to a program without a terminal and both its outputs come back", &[], lines),
+        test("a pipe into a program that reads nothing is left by a signal and told", &[], unread_pipe),
+        test("a program that reads slowly gets all of a file", &[PYTHON], slow_reader),
         test("a killed logger closes no standard input", &[], kept_input),
         test("the shell on the supervisors terminal attaches and gets its prompt back", &[], supervisors_terminal),
         test("the shell of taskmasterctl attaches by fg", &[], client_shell),
@@ -253,7 +258,7 @@ fn shared() {
         }
     }
     let mut looks = attach(&supervisor, &["sh"]);
-    looks.wait_for_told("watching sh: somebody else types, and not all share (--share)");
+    looks.wait_for_told("ctrl-] d detaches; watching sh: somebody else types, and not all --share");
     detach(&mut looks, "sh");
     both.iter_mut().for_each(|terminal| detach(terminal, "sh"));
 }
@@ -402,6 +407,51 @@ fn lines() {
     terminal.wait_for_told("watching mute: it takes no input");
     terminal.keys(CTRL_C);
     end_of(&mut terminal, 0);
+}
+
+fn unread_pipe() {
+    let supervisor =
+        start(&format!("[programs.deaf]\ncmd = \"sleep 1000\"\nstarttime = 0\nstdin = \"attach\"\n{}\n", user()));
+    let mut client = command(&supervisor, &["attach", "deaf"]);
+    client.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = client.spawn().expect("runs");
+    // More than pipes and sockets hold: it goes in until nobody takes any more.
+    let mut input = client.stdin.take().expect("a pipe");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let writer = std::thread::spawn(move || {
+        while input.write_all(&[b'x'; 4096]).is_ok() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let (mut before, mut same) = (0, 0);
+    eventually("nothing more is taken", || {
+        let now = count.load(Ordering::Relaxed);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        (now > 0 && same > 20).then_some(())
+    });
+    proc::kill(i64::from(client.id()), 15);
+    let output = client.wait_with_output().expect("ends");
+    writer.join().expect("it ends with the client");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told, "taskmasterctl: left before the program had taken all of its input\n");
+    assert_eq!(supervisor.state("deaf"), "RUNNING", "it goes on");
+}
+
+fn slow_reader() {
+    let reader = "import os, time\\ntaken = 0\\nwhile taken < 150000:\\n  taken += len(os.read(0, 4096)); time.sleep(0.01)\\nprint('all')";
+    let supervisor = start(&format!(
+        "[programs.slow]\ncmd = [\"python3\", \"-uc\", \"{reader}\"]\nstarttime = 0\nautorestart = \"never\"\nstdin = \"attach\"\n{}\n",
+        user()
+    ));
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&[b'x'; 150_000]).expect("written");
+    file.rewind().expect("its beginning");
+    let output = command(&supervisor, &["attach", "slow"]).stdin(file).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    eventually("all of it has come", || supervisor.read("log/slow.stdout.log").contains("all").then_some(()));
 }
 
 fn kept_input() {

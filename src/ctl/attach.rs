@@ -28,6 +28,7 @@ const AHEAD_MAX: usize = 64 << 10;
 /// How long a lost connection is tried again, and how often.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
+const UNTAKEN: &str = "left before the program had taken all of its input";
 const BELL: &[u8] = b"\x07";
 
 pub fn attach(session: &Session<'_>, call: &Attach, screen: &mut Screen) -> Result<u8, Failure> {
@@ -47,6 +48,7 @@ pub fn attach(session: &Session<'_>, call: &Attach, screen: &mut Screen) -> Resu
         lost: None,
         reads: reply.writes || io::stdin().is_terminal(),
         patient: !io::stdin().is_terminal(),
+        leaving: false,
         window: None,
     };
     let greeting = greeting(&reply, call);
@@ -83,7 +85,8 @@ fn greeting(reply: &AttachReply, call: &Attach) -> String {
     let leave = if reply.terminal { format!("{keys} detaches") } else { "Ctrl-C detaches".to_owned() };
     match &reply.reason {
         None => format!("attached to {}; {leave}", reply.process),
-        Some(reason) => format!("watching {}: {reason}; {leave}", reply.process),
+        // How to leave comes first: a narrow terminal has no room for the end.
+        Some(reason) => format!("{leave}; watching {}: {reason}", reply.process),
     }
 }
 
@@ -170,6 +173,8 @@ struct Attached<'a> {
     reads: bool,
     /// All that is read is sent, however long it takes: nobody is there who could wait for keys to work.
     patient: bool,
+    /// All was read, and the logger was told that nothing comes any more.
+    leaving: bool,
     /// Of a program with a terminal.
     window: Option<Window>,
 }
@@ -200,8 +205,12 @@ impl Attached<'_> {
                     }
                 }
             }
-            if reads && ready[1] && self.take_input(&mut input) {
-                return Ok(self.leave());
+            if reads
+                && ready[1]
+                && self.take_input(&mut input)
+                && let Some(left) = self.end_input()
+            {
+                return Ok(left);
             }
             if let Some(line) = &mut self.line {
                 let sent = line.send();
@@ -209,6 +218,9 @@ impl Attached<'_> {
                     // What it said last comes first.
                     if let Some(left) = self.hear(screen, &mut greeting)? {
                         return Ok(left);
+                    }
+                    if self.leaving {
+                        return Ok(Left::Ended(End::Cut, UNTAKEN.to_owned()));
                     }
                     self.lose()?;
                 }
@@ -233,6 +245,7 @@ impl Attached<'_> {
                     Some(window) => window.tell(&words)?,
                     None => screen.complain(&format!("[{}]", escaped(&words))),
                 },
+                Ok(Some(ToClient::End(End::Left, _))) if self.leaving => return Ok(Some(Left::Detached)),
                 Ok(Some(ToClient::End(end, words))) => return Ok(Some(Left::Ended(end, words))),
                 Err(fault) => return Ok(Some(Left::Lost(ClientError::Nonsense(fault.to_string())))),
             }
@@ -275,19 +288,37 @@ impl Attached<'_> {
         }
     }
 
-    /// The connection stays open until what was typed is sent, but not for a program that takes nothing.
-    fn leave(&mut self) -> Left {
+    /// Its input has ended: with nobody at a terminal, the logger says when the program has taken all of it.
+    fn end_input(&mut self) -> Option<Left> {
+        if !self.patient {
+            return Some(self.leave());
+        }
+        self.reads = false;
+        self.leaving = true;
+        // A line that is lost is told where it is looked after.
         if let Some(line) = &mut self.line {
             line.waiting.extend(FromClient::Leave.encode());
-            let until = Instant::now() + PAUSE;
-            while !line.waiting.is_empty() && (self.patient || Instant::now() < until) {
-                let waited = wait_for_any_or_room(&[], Some(line.stream.as_fd()), Some(PAUSE));
-                if waited.is_err() || line.send().is_err() {
-                    break;
-                }
+        }
+        None
+    }
+
+    /// The connection stays open until what was typed is sent, but not for a program that takes nothing.
+    fn leave(&mut self) -> Left {
+        let Some(line) = &mut self.line else { return Left::Detached };
+        let typed_ahead = !line.waiting.is_empty();
+        if !self.leaving {
+            line.waiting.extend(FromClient::Leave.encode());
+        }
+        let until = Instant::now() + PAUSE;
+        while !line.waiting.is_empty() && Instant::now() < until {
+            let waited = wait_for_any_or_room(&[], Some(line.stream.as_fd()), Some(PAUSE));
+            if waited.is_err() || line.send().is_err() {
+                break;
             }
         }
-        Left::Detached
+        // Whoever gave it a file or a pipe believes what the exit code says.
+        let untaken = self.leaving || (self.patient && typed_ahead && !line.waiting.is_empty());
+        if untaken { Left::Ended(End::Cut, UNTAKEN.to_owned()) } else { Left::Detached }
     }
 
     fn lose(&mut self) -> io::Result<()> {

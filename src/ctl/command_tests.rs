@@ -109,6 +109,8 @@ fn a_usage_error_is_one_line_with_the_nearest_right_thing() {
     assert_eq!(usage(&["update", "--dry"]).lines().count(), 1);
     assert_eq!(usage(&["clear", "--stdout", "--stderr", "a"]).lines().count(), 1);
     assert_eq!(usage(&["status", "--jsn"]), "unknown option `--jsn`; did you mean `--json`?");
+    assert_eq!(usage(&["tail", "-100", "web"]), "numbers have no `-` before them; how many lines is `-n N`");
+    assert_eq!(usage(&["tail", "-n", "-1", "web"]), "numbers have no `-` before them; how many lines is `-n N`");
     assert_eq!(usage(&["signal", "TREM", "web"]), "`TREM` is not a signal; did you mean `TERM`?");
     assert_eq!(usage(&["signal", "SIGUSR3", "web"]), "`SIGUSR3` is not a signal; did you mean `USR1`?");
     assert_eq!(usage(&["notify", "queu"]), "unknown command `queu`; did you mean `queue`?");

@@ -92,6 +92,12 @@ pub fn fault(error: &clap::Error, table: &clap::Command) -> ParseFault {
                 format!("a command is missing: {}", known.join(", "))
             }
         }
+        // `tail -100` and `tail -n -1`: all that is known is the first digit.
+        ErrorKind::UnknownArgument
+            if argument.starts_with('-') && argument[1..].starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            "numbers have no `-` before them; how many lines is `-n N`".to_owned()
+        }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let options = all_options(table);
             with_suggestion(

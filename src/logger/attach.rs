@@ -118,7 +118,7 @@ impl Logger {
             _ if writes => None,
             _ if !console.takes_input() => Some("it takes no input: neither `tty` nor `stdin = \"attach\"` is set"),
             Wish::Look => Some("read-only"),
-            Wish::Type | Wish::Share => Some("somebody else types, and not all share (--share)"),
+            Wish::Type | Wish::Share => Some("somebody else types, and not all --share"),
         };
         let terminal = console.is_terminal();
         let process = console.process.clone();
