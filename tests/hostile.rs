@@ -112,9 +112,10 @@ fn one_user() {
         });
     });
     let shortest = rounds.lock().expect("not poisoned").iter().min().copied().expect("a round");
-    let longest = times.iter().max().copied().expect("an answer");
-    // Never behind all sixty, however fast the machine is.
-    assert!(longest * 4 < shortest, "{longest:?} for an answer, {shortest:?} for all of the user's");
+    times.sort_unstable();
+    // The median: a busy machine may take away any single moment. Behind all sixty, each would take as long as they do.
+    let median = times[times.len() / 2];
+    assert!(median * 4 < shortest, "{times:?} for an answer, {shortest:?} for all of the user's");
 }
 
 fn unread_answers() {
