@@ -202,11 +202,8 @@ fn last_words() {
         eventually("it has started", || (log().matches("line 25\n").count() == count).then_some(()));
         supervisor.wait_for_execution("web");
         let pid = supervisor.pid_of("web");
-        eventually("it heeds the signal", || {
-            let caught = u64::from_str_radix(&proc::status(pid)["SigCgt"], 16).expect("a mask");
-            (caught >> (libc::SIGUSR1 - 1) & 1 == 1).then_some(())
-        });
-        proc::kill(pid, libc::SIGUSR1);
+        proc::wait_until_handled(pid, 10);
+        proc::kill(pid, 10);
         let told = receiver.wait_for(count).pop().expect("one").json();
         let output = told["items"][0]["output"].as_array().expect("lines").clone();
         assert_eq!((output.len(), output.last()), (20, Some(&json!("this is why"))), "{told}");

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::support::look::{FAST, millis};
-use crate::support::{Need, PATIENCE, Supervisor, eventually, measured, proc, test, user};
+use crate::support::{Need, Supervisor, eventually, measured, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -49,6 +49,12 @@ const CANNOT: [(&str, &str, &str, Option<i32>, &str); 17] = [
 ];
 
 fn cannot_start() {
+    measured("no retry is late", cannot_start_once);
+}
+
+/// `Err`: the retries that were late.
+fn cannot_start_once() -> Result<(), String> {
+    let mut late = Vec::new();
     let mut programs = "[programs.bystander]\ncmd = \"sleep 1000\"\nuser = \"nobody\"\nstarttime = 0\n".to_owned();
     for (name, setting, ..) in CANNOT {
         let user = if setting.starts_with("user") { "" } else { "user = \"nobody\"" };
@@ -94,8 +100,9 @@ fn cannot_start() {
         for (index, delay) in [(2, 50), (5, 100)] {
             let waited = millis(&events[index + 1]) - millis(&events[index]);
             // An event is stamped a little after the moment from which the delay counts.
-            // How long beyond it is the machine's; that it is what was configured is told.
-            assert!(waited >= delay - 20, "{name}: {waited} ms instead of {delay}");
+            let words = format!("{name}: {waited} ms instead of {delay}");
+            assert!(waited >= delay - 20, "{words}");
+            late.extend((waited >= delay + 1000).then_some(words));
             let told = events[index]["message"].to_string();
             assert!(told.contains(&format!("in {delay}ms")), "{told}");
         }
@@ -117,6 +124,7 @@ fn cannot_start() {
     assert!(proc::is_alive(bystander));
     assert_eq!(supervisor.kinds_of("bystander"), ["process.starting", "process.running"]);
     assert_eq!(supervisor.stop(), 0);
+    if late.is_empty() { Ok(()) } else { Err(late.join(", ")) }
 }
 
 fn exits_at_once() {
@@ -297,14 +305,20 @@ fn logger_killed() {
 }
 
 fn hanging_logger() {
+    measured("nobody waits for it", hanging_logger_once);
+}
+
+/// `Err`: how long the shutdown has taken.
+fn hanging_logger_once() -> Result<(), String> {
     let (mut supervisor, _) = three();
     let logger = supervisor.helper("logger");
     proc::kill(logger, 19);
     let before = std::time::Instant::now();
     assert_eq!(supervisor.stop(), 0, "which also sees that nothing is left");
-    assert!(before.elapsed() < PATIENCE / 2, "{:?}", before.elapsed());
+    let took = before.elapsed();
     let last = supervisor.event_log().last().map(|event| event["kind"].clone());
     assert_eq!(last, Some(json!("supervisor.stopped")));
+    if took.as_secs() < 8 { Ok(()) } else { Err(format!("{took:?}")) }
 }
 
 fn notifier_killed() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::peers::{Connection, Who};
 use crate::support::supervisor::{receive, send};
-use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, proc, test};
+use crate::support::{Need, PATIENCE, Supervisor, eventually, is_root, measured, proc, test};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -79,10 +79,14 @@ fn many_selectors() {
         ("Silence", json!({ "selector": "x".repeat(250_000), "seconds": 9 }), "org.varlink.service.InvalidParameter"),
     ];
     for (method, parameters, answer) in attacks {
-        let before = Instant::now();
-        let reply = supervisor.call(method, parameters);
-        assert!(reply["error"] == answer || reply["parameters"].get(answer).is_some(), "{method}: {}", reply["error"]);
-        assert!(before.elapsed() < Duration::from_secs(3), "{method} took {:?}", before.elapsed());
+        measured(&format!("{method} is answered within a second"), || {
+            let before = Instant::now();
+            let reply = supervisor.call(method, parameters.clone());
+            let took = before.elapsed();
+            let error = &reply["error"];
+            assert!(*error == answer || reply["parameters"].get(answer).is_some(), "{method}: {error}");
+            if took < Duration::from_secs(1) { Ok(()) } else { Err(format!("{took:?}")) }
+        });
     }
 }
 
@@ -91,31 +95,33 @@ fn one_user() {
         "[control]\nmode = \"0666\"\n[[control.allow]]\nusers = [12345]\nprograms = [\"*\"]\nverbs = [\"status\"]\n";
     let supervisor = start_large(rule);
     let mut clients: Vec<_> = (0..60).map(|_| Who::user(12345).connect(&supervisor)).collect();
-    let rounds = std::sync::Mutex::new(Vec::new());
-    let attack = || {
-        let before = Instant::now();
-        for client in &mut clients {
-            client.send("Status", json!({}));
-        }
-        for client in &mut clients {
-            assert_eq!(client.answer()["error"], Value::Null);
-        }
-        rounds.lock().expect("not poisoned").push(before.elapsed());
-    };
-    let mut times: Vec<Duration> = Vec::new();
-    meanwhile(attack, || {
-        eventually("some rounds are over", || {
+    measured("nobody else waits for all of one user's calls", || {
+        let rounds = std::sync::Mutex::new(Vec::new());
+        let attack = || {
             let before = Instant::now();
-            supervisor.call("Version", json!({}));
-            times.push(before.elapsed());
-            (rounds.lock().expect("not poisoned").len() >= 3).then_some(())
+            for client in &mut clients {
+                client.send("Status", json!({}));
+            }
+            for client in &mut clients {
+                assert_eq!(client.answer()["error"], Value::Null);
+            }
+            rounds.lock().expect("not poisoned").push(before.elapsed());
+        };
+        let mut times: Vec<Duration> = Vec::new();
+        meanwhile(attack, || {
+            eventually("some rounds are over", || {
+                let before = Instant::now();
+                supervisor.call("Version", json!({}));
+                times.push(before.elapsed());
+                (rounds.lock().expect("not poisoned").len() >= 3).then_some(())
+            });
         });
+        let shortest = rounds.lock().expect("not poisoned").iter().min().copied().expect("a round");
+        let longest = times.iter().max().copied().expect("an answer");
+        // Never behind all sixty, however fast the machine is.
+        let told = format!("{longest:?} for an answer, {shortest:?} for all of the user's");
+        if longest * 4 < shortest { Ok(()) } else { Err(told) }
     });
-    let shortest = rounds.lock().expect("not poisoned").iter().min().copied().expect("a round");
-    times.sort_unstable();
-    // The median: a busy machine may take away any single moment. Behind all sixty, each would take as long as they do.
-    let median = times[times.len() / 2];
-    assert!(median * 4 < shortest, "{times:?} for an answer, {shortest:?} for all of the user's");
 }
 
 fn unread_answers() {

@@ -95,8 +95,7 @@ fn unseen() {
     let (log, old) = (supervisor.path("logs/one.log"), supervisor.path("logs/old"));
     is_written(&log);
     let pid = supervisor.pid_of("one");
-    proc::kill(pid, 19);
-    eventually("it is stopped", || (proc::stat(pid)[0] == "T").then_some(()));
+    proc::hold(pid);
     let logger = supervisor.helper("logger");
     proc::kill(logger, 9);
     std::fs::rename(&log, &old).expect("renames");
@@ -172,8 +171,7 @@ fn copytruncate() {
     let pid = supervisor.pid_of("one");
     for _ in 0..3 {
         is_written(&log);
-        proc::kill(pid, 19);
-        eventually("it is stopped", || (proc::stat(pid)[0] == "T").then_some(()));
+        proc::hold(pid);
         supervisor.helper("logger");
         let mut seen = (0, 0);
         eventually("all is written", || {

@@ -106,7 +106,7 @@ fn stopped() {
             }
             Some(held.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
         });
-        eventually("the signal has stopped it", || (proc::stat(pid).first()? == "T").then_some(()));
+        eventually("the signal has stopped it", || proc::is_held(pid).then_some(()));
         assert_eq!(supervisor.state("victim"), "STARTING");
         assert_all_else_works(&supervisor, "other");
         hostile.store(false, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use serde_json::json;
 
 use crate::support::speaker::{Following, script};
-use crate::support::{Need, PATIENCE, Supervisor, eventually, proc, test, user};
+use crate::support::{Need, PATIENCE, Supervisor, eventually, measured, proc, test, user};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -48,6 +48,11 @@ const LINE: &str =
     "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678\n";
 
 fn flood() {
+    measured("every answer comes within a tenth of a second", flood_once);
+}
+
+/// `Err`: how long the answers have taken.
+fn flood_once() -> Result<(), String> {
     let line = &LINE[10..];
     assert_eq!(line.len(), 100);
     // Whole lines, as many as a gigabyte has room for.
@@ -93,9 +98,6 @@ fn flood() {
         answers.len(),
         answers[answers.len() / 2]
     );
-    // A busy machine may take away any single moment.
-    let most = answers.get(answers.len() * 95 / 100).copied().unwrap_or_default();
-    assert!(most < Duration::from_millis(100) && worst < Duration::from_secs(5), "{told}");
     assert!(deaths.first().is_some_and(|best| *best < Duration::from_millis(50)), "{told}");
     // The calls of this test are work, too: each is counted with a tenth of a tick.
     assert!(ticks < 50 + answers.len() as u64 / 10, "{told}");
@@ -112,6 +114,7 @@ fn flood() {
     }
     assert!(!supervisor.path("flood.log.4").exists());
     assert!(!supervisor.event_log().iter().any(|event| event["kind"] == "output.dropped"));
+    if worst < Duration::from_millis(100) { Ok(()) } else { Err(told) }
 }
 
 fn places() {
@@ -302,8 +305,7 @@ fn killed_logger() {
         let before = eventually("lines are written", || size(&log));
         eventually("more lines are written", || size(&log).filter(|size| *size > before + 20));
         // The logger has nothing in hand when it is killed; the program writes while there is none.
-        proc::kill(pid, 19);
-        eventually("the program is stopped", || (proc::stat(pid)[0] == "T").then_some(()));
+        proc::hold(pid);
         let mut seen = (size(&log), 0);
         eventually("all is written", || {
             let now = size(&log);

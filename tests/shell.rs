@@ -504,8 +504,7 @@ fn killed_shell() {
         on.terminal.wait_for_last("taskmaster> stop on");
         let mark = on.terminal.mark();
         // Until there is another shell, the terminal is as it was: none is started while the spawner stands still.
-        proc::kill(spawner, 19);
-        eventually("the spawner stands still", || (proc::stat(spawner).first()? == "T").then_some(()));
+        proc::hold(spawner);
         proc::kill(shell, 9);
         eventually("the terminal is as before", || (on.terminal.settings() == settings).then_some(()));
         proc::kill(spawner, 18);

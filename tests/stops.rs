@@ -53,6 +53,11 @@ fn wait_for_group(leader: i64, count: usize) -> Vec<i64> {
 const STUBBORN: &str = "cmd = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 1000; done\"]";
 
 fn ignores_term() {
+    measured("it is killed after its 300 ms", ignores_term_once);
+}
+
+/// `Err`: how long it has taken.
+fn ignores_term_once() -> Result<(), String> {
     let mut supervisor = one(&format!("{STUBBORN}\nstoptime = \"300ms\"\nstdout = \"discard\""));
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
@@ -64,21 +69,19 @@ fn ignores_term() {
     let kinds = ["process.starting", "process.running", "process.stopping", "process.killed", "process.stopped"];
     assert_eq!(supervisor.kinds_of("one"), kinds);
     let events = supervisor.events_of("one");
-    // Far less than the usual ten seconds.
     let waited = millis(&events[3]) - millis(&events[2]);
-    assert!((280..9000).contains(&waited), "{waited} ms");
     assert_eq!(events[3]["message"], "it did not end within 300ms of SIGTERM");
     assert_eq!(events[4]["signal"], "KILL");
     assert_eq!(supervisor.process("one")["last_exit"]["signal"], "KILL");
     assert_eq!(supervisor.stop(), 0);
+    if (280..1500).contains(&waited) { Ok(()) } else { Err(format!("{waited} ms")) }
 }
 
 fn sigstopped() {
     let supervisor = one("cmd = \"sleep 1000\"");
     supervisor.wait_for_state("one", "RUNNING");
     let pid = supervisor.pid_of("one");
-    proc::kill(pid, 19);
-    eventually("it is stopped", || proc::stat(pid).first().filter(|state| *state == "T").map(|_| ()));
+    proc::hold(pid);
     assert_eq!(supervisor.state("one"), "RUNNING", "a stopped process is alive");
     assert_eq!(supervisor.ctl(&["stop", "one"]).code, 0);
     supervisor.wait_for_kind("one", "process.stopped");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Environment;
 use super::env_file::EnvFile;
 use super::expand::{self, Names, Target};
+use super::notify::alert_to::{AlertTo, alert_to};
 use super::table::{Given, Item, Table};
 use super::{confine, env_file, notify, quantity, values};
 use crate::model::capability::CapabilitySet;
@@ -65,7 +66,7 @@ pub struct Keys<'a> {
     pub log_timestamps: Given<'a, bool>,
     pub strip_ansi: Given<'a, bool>,
     pub alerts: Given<'a, bool>,
-    pub alert_to: Given<'a, notify::AlertTo<'a>>,
+    pub alert_to: Given<'a, AlertTo<'a>>,
     pub syslog_facility: Given<'a, u8>,
     pub syslog_tag: Given<'a, String>,
 }
@@ -126,7 +127,7 @@ impl<'a> Keys<'a> {
             log_timestamps: table.take("log_timestamps", values::boolean),
             strip_ansi: table.take("strip_ansi", values::boolean),
             alerts: table.take("alerts", values::boolean),
-            alert_to: table.take("alert_to", notify::alert_to),
+            alert_to: table.take("alert_to", alert_to),
             syslog_facility: table.take("syslog_facility", notify::facility),
             syslog_tag: table.take("syslog_tag", notify::tag),
         }
@@ -212,8 +213,8 @@ impl<'a> Keys<'a> {
             },
             alerts: Alerts {
                 enabled: given!(alerts).or_default(true),
-                channels: alert_to.map(notify::AlertTo::channels).unwrap_or_default(),
-                recipients: alert_to.map(notify::AlertTo::recipients).unwrap_or_default(),
+                channels: alert_to.map(AlertTo::channels).unwrap_or_default(),
+                recipients: alert_to.map(AlertTo::recipients).unwrap_or_default(),
                 syslog_facility: given!(syslog_facility).value().copied(),
                 syslog_tag: given!(syslog_tag).value().cloned(),
             },

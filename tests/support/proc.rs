@@ -99,6 +99,18 @@ pub fn has_capability(number: u32) -> bool {
     u64::from_str_radix(&status["CapEff"], 16).is_ok_and(|set| set >> number & 1 == 1)
 }
 
+/// Stopped by a signal, or by whoever traces it.
+pub fn is_held(pid: i64) -> bool {
+    stat(pid).first().is_some_and(|state| state == "T")
+}
+
+/// Stops it by SIGSTOP, and waits until it stands still.
+#[track_caller]
+pub fn hold(pid: i64) {
+    kill(pid, libc::SIGSTOP);
+    super::eventually("it stands still", || is_held(pid).then_some(()));
+}
+
 /// Waits until it ignores or handles a signal, as its script says: before that a signal ends it.
 #[track_caller]
 pub fn wait_until_handled(pid: i64, signal: u32) {

@@ -250,7 +250,7 @@ impl Supervisor {
         let spawner = eventually("the spawner stands still", || {
             let spawner = self.helper_now("spawner")?;
             proc::kill(spawner, libc::SIGSTOP);
-            (proc::stat(spawner).first()? == "T").then_some(spawner)
+            proc::is_held(spawner).then_some(spawner)
         });
         let below = proc::descendants(self.pid());
         self.signal(9);

@@ -27,7 +27,6 @@ use crate::model::notify::{
     Channel, Notify, SPOOL_BYTES_MAX, SPOOL_MESSAGES_MAX, SecretKind, SpoolLimits, Timing, Transport,
 };
 
-pub use alert_to::{AlertTo, alert_to};
 pub use syslog::{facility, facility_name, tag};
 
 /// A file with a secret, which the configuration names and does not read.
